@@ -1,0 +1,232 @@
+//! The handle to one open WebSocket: what guests call, by whatever ABI.
+
+use crate::{
+    CloseInfo, Error, Message,
+    driver::{Driver, Limits},
+    wakers::{Place, Wakers},
+};
+use parking_lot::{Mutex, MutexGuard};
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// The life of a connection, in order; it never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConnectionState {
+    /// The opening handshake is under way.
+    Connecting,
+    /// Messages flow.
+    Open,
+    /// A close frame went out or came in.
+    Closing,
+    /// The transport is gone.
+    Closed,
+}
+
+/// The close frame of a handle that is dropped (RFC 6455 section 7.4.1: going away).
+const GOING_AWAY: CloseInfo = CloseInfo { code: 1001, reason: None };
+
+/// An open WebSocket.
+///
+/// A task of the runtime that opened it reads ahead into a bounded buffer, answers pings, keeps the
+/// connection alive and completes closing handshakes. Dropping the handle, from any thread and with
+/// or without a runtime, starts a close with 1001 in the background, which ends within the close
+/// timeout.
+pub struct Connection {
+    shared: Arc<Shared>,
+    url: String,
+    subprotocol: Option<String>,
+}
+
+struct Shared {
+    limits: Limits,
+    driver: Mutex<Driver>,
+    wakers: Arc<Wakers>,
+    /// What the socket wakes: [`Wakers`], as a waker.
+    socket_waker: Waker,
+}
+
+impl Connection {
+    /// Takes over a transport whose opening handshake is done. `held` is dropped with the transport.
+    pub(crate) fn open(
+        driver: Driver,
+        limits: Limits,
+        url: String,
+        subprotocol: Option<String>,
+        held: impl Send + 'static,
+    ) -> Self {
+        let wakers = Arc::new(Wakers::default());
+        let socket_waker = Waker::from(Arc::clone(&wakers));
+        let shared = Arc::new(Shared { limits, driver: Mutex::new(driver), wakers, socket_waker });
+        let task = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let _held = held;
+            task.run().await;
+        });
+        Connection { shared, url, subprotocol }
+    }
+
+    /// Sends one message; [`Message::Close`] is [`Connection::close`]. When it returns, the message is
+    /// on its way, in order, and at most 64 KiB of earlier ones had been waiting. While the peer does
+    /// not read, it waits. Cancel safe: a send that is dropped has sent nothing.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMessage`] when the message may not be sent, [`Error::ConnectionClosed`] after a
+    /// close from either side, [`Error::Timeout`] when the peer did not read for the write timeout;
+    /// nothing of the message is sent then. [`Error::Io`] when the transport failed.
+    pub async fn send(&self, message: Message) -> Result<(), Error> {
+        if let Message::Close(info) = message {
+            return self.close(Some(info.code), info.reason);
+        }
+        message.check_sendable(self.shared.limits.max_message_size)?;
+        if let Some(outcome) = self.shared.turn(|driver, cx| driver.put_message(&message, cx)) {
+            return outcome;
+        }
+        let sent = self.shared.wait(|driver, cx| driver.put_message(&message, cx));
+        timeout(self.shared.limits.write_timeout, sent).await.unwrap_or(Err(Error::Timeout))
+    }
+
+    /// Receives the next message, in order, whole and once. Waits up to the receive wait, then gives
+    /// `None`. Cancel safe: a receive that is dropped has taken nothing.
+    ///
+    /// # Errors
+    /// After everything that came before, once: [`Error::Io`] when the transport failed,
+    /// [`Error::Protocol`] or [`Error::InvalidMessage`] when the peer broke the rules, or
+    /// [`Error::Timeout`] when the keep-alive or the closing handshake had no answer. From then on, and
+    /// after a close message, [`Error::ConnectionClosed`].
+    pub async fn receive(&self) -> Result<Option<Message>, Error> {
+        if let Some(outcome) = self.shared.turn(|driver, _| driver.take_message()) {
+            return outcome.map(Some);
+        }
+        let received = self.shared.wait(|driver, _| driver.take_message());
+        match timeout(self.shared.limits.receive_wait, received).await {
+            Ok(outcome) => outcome.map(Some),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Sends a close frame and returns; the handshake completes in the background. A reason without a
+    /// code uses 1000; neither sends a frame without a code. After a close from either side it does
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Error::InvalidMessage`] for a code that may not be sent (RFC 6455 section 7.4) or a reason over
+    /// 123 bytes.
+    pub fn close(&self, code: Option<u16>, reason: Option<String>) -> Result<(), Error> {
+        let info = match (code, reason) {
+            (None, None) => None,
+            (code, reason) => Some(CloseInfo { code: code.unwrap_or(1000), reason }),
+        };
+        info.as_ref().map_or(Ok(()), CloseInfo::check_sendable)?;
+        self.shared.turn(|driver, cx| driver.close(info.as_ref(), cx));
+        Ok(())
+    }
+
+    /// Where the connection is in its life.
+    pub fn state(&self) -> ConnectionState {
+        let driver = self.shared.driver.lock();
+        match (driver.is_open(), driver.is_closed()) {
+            (true, _) => ConnectionState::Open,
+            (_, true) => ConnectionState::Closed,
+            _ => ConnectionState::Closing,
+        }
+    }
+
+    /// The URL that was dialled, without credentials.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The subprotocol that the server chose.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.shared.turn(|driver, cx| driver.abandon(&GOING_AWAY, cx));
+    }
+}
+
+impl Shared {
+    /// Lets `act` have the driver, then wakes whom that concerns.
+    fn turn<R>(&self, act: impl FnOnce(&mut Driver, &mut Context<'_>) -> R) -> R {
+        let mut driver = self.driver.lock();
+        let outcome = act(&mut driver, &mut Context::from_waker(&self.socket_waker));
+        self.notify(driver);
+        outcome
+    }
+
+    fn notify(&self, mut driver: MutexGuard<'_, Driver>) {
+        let notices = driver.take_notices();
+        drop(driver);
+        if notices.waiters {
+            self.wakers.wake_callers();
+        }
+        if notices.task {
+            self.wakers.wake_task();
+        }
+    }
+
+    /// Waits until `attempt` has an outcome, and drives the connection meanwhile.
+    async fn wait<R>(&self, mut attempt: impl FnMut(&mut Driver, &mut Context<'_>) -> Option<R>) -> R {
+        let mut place = Place::new(&self.wakers);
+        poll_fn(|cx| {
+            let mut socket = Context::from_waker(&self.socket_waker);
+            let mut driver = self.driver.lock();
+            driver.drive(&mut socket);
+            let outcome = attempt(&mut driver, &mut socket);
+            match &outcome {
+                Some(_) => place.leave(),
+                // Under the driver's lock: whoever drives next finds this waker.
+                None => place.wait(cx.waker()),
+            }
+            self.notify(driver);
+            outcome.map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    /// The connection's task: drives it while nobody waits in a call, and at its deadlines.
+    async fn run(&self) {
+        // Whatever ends this task, a runtime that shuts down included, ends the connection.
+        let _stop = StopOnDrop(self);
+        let mut alarm = pin!(sleep_until(Instant::now()));
+        poll_fn(|cx| {
+            self.wakers.set_task(cx.waker());
+            loop {
+                let mut driver = self.driver.lock();
+                driver.drive(&mut Context::from_waker(&self.socket_waker));
+                let (closed, deadline) = (driver.is_closed(), driver.deadline());
+                let waiters = driver.take_notices().waiters;
+                drop(driver);
+                if waiters {
+                    self.wakers.wake_callers();
+                }
+                match deadline {
+                    _ if closed => return Poll::Ready(()),
+                    None => return Poll::Pending,
+                    Some(deadline) if deadline != alarm.deadline() => alarm.as_mut().reset(deadline),
+                    Some(_) => {}
+                }
+                if alarm.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+    }
+}
+
+struct StopOnDrop<'a>(&'a Shared);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.turn(|driver, _| driver.stop());
+    }
+}

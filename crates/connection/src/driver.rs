@@ -1,0 +1,433 @@
+//! The state of one open WebSocket, and everything that happens to it: reading ahead, answering
+//! pings, keeping alive, closing. Nothing here waits; whoever drives it brings the waker.
+
+use crate::{
+    CloseInfo, Error, Message,
+    engine::{Decoder, Encoder, Role, Violation},
+    error::chain,
+    inbox::Inbox,
+    transport::Transport,
+};
+use bytes::{Buf, Bytes, BytesMut};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{io::AsyncWrite, time::Instant};
+use tokio_util::io::poll_read_buf;
+
+/// Bytes of output that may wait for the socket before `send` waits as well.
+const OUTPUT_BOUND: usize = 64 * 1024;
+/// How much is read at once from a connection that has little to say, and from one that has much.
+const READ_SIZES: [usize; 2] = [4 * 1024, 64 * 1024];
+
+/// The limits of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes of one assembled message, both ways.
+    pub(crate) max_message_size: usize,
+    /// Bytes received ahead of the guest.
+    pub(crate) inbound_buffer: usize,
+    /// How long `receive` waits.
+    pub(crate) receive_wait: Duration,
+    /// How long `send` waits.
+    pub(crate) write_timeout: Duration,
+    /// How long closing takes at the most.
+    pub(crate) close_timeout: Duration,
+    /// Silence after which a ping goes out; `None` for no keep-alive.
+    pub(crate) keepalive: Option<Duration>,
+}
+
+/// The life of a connection; it goes down this list and never back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Both ends may send.
+    Open,
+    /// Our close frame is out; the peer may still send until its own.
+    CloseSent,
+    /// Nothing more will be received; what is written leaves, and what arrives is discarded.
+    Ending,
+    /// The transport is gone.
+    Closed,
+}
+
+pub(crate) struct Driver {
+    /// `None` once closed.
+    transport: Option<Box<dyn Transport>>,
+    limits: Limits,
+    phase: Phase,
+    decoder: Decoder,
+    encoder: Encoder,
+    /// Bytes received but not decoded, and encoded but not sent.
+    input: BytesMut,
+    output: BytesMut,
+    /// How much the next read asks for.
+    read_size: usize,
+    inbox: Inbox,
+    /// Reading has stopped because the inbox is full.
+    paused: bool,
+    /// What `receive` reports once, after the inbox.
+    failure: Option<Error>,
+    /// The socket takes no more output; reading goes on to what the peer sent before.
+    write_error: Option<Error>,
+    /// The answer to the last ping, while there is no room in the output (RFC 6455 section 5.5.3
+    /// lets it stand for those before).
+    pong: Option<Bytes>,
+    /// Bytes were written that the transport may still hold.
+    unflushed: bool,
+    /// The socket takes nothing right now.
+    blocked: bool,
+    /// A send has written since anyone last waited: further ones leave together.
+    corked: bool,
+    /// Once all is written, TCP ends from here: the server does that first (RFC 6455 section 7.1.1),
+    /// and so does whoever fails the connection.
+    ends_first: bool,
+    /// Nobody holds the connection any more.
+    abandoned: bool,
+    /// When closing must be done.
+    close_by: Option<Instant>,
+    /// When something last arrived, and when the keep-alive's last ping went out.
+    heard: Instant,
+    pinged: Option<Instant>,
+    /// The payload of the keep-alive's pings, by which its pongs are known.
+    tag: [u8; 8],
+    /// Who must be woken after this turn.
+    notices: Notices,
+}
+
+/// Whom a turn of the driver concerns.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Notices {
+    /// Those who wait to send or receive.
+    pub(crate) waiters: bool,
+    /// The connection's task: a deadline moved, or output is to be flushed.
+    pub(crate) task: bool,
+}
+
+impl Driver {
+    pub(crate) fn new(transport: Box<dyn Transport>, input: BytesMut, role: Role, limits: Limits) -> Self {
+        Driver {
+            transport: Some(transport),
+            limits,
+            phase: Phase::Open,
+            decoder: Decoder::new(role, limits.max_message_size),
+            encoder: Encoder::new(role),
+            input,
+            output: BytesMut::new(),
+            read_size: READ_SIZES[0],
+            inbox: Inbox::default(),
+            paused: false,
+            failure: None,
+            write_error: None,
+            pong: None,
+            unflushed: false,
+            blocked: false,
+            corked: false,
+            ends_first: role == Role::Server,
+            abandoned: false,
+            close_by: None,
+            heard: Instant::now(),
+            pinged: None,
+            tag: rand::random(),
+            notices: Notices::default(),
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Whom this turn concerns; asked once at its end.
+    pub(crate) fn take_notices(&mut self) -> Notices {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// What `receive` gives now; `None` when it has to wait.
+    pub(crate) fn take_message(&mut self) -> Option<Result<Message, Error>> {
+        if let Some(message) = self.inbox.pop() {
+            if self.paused && self.inbox.bytes() <= self.limits.inbound_buffer / 2 {
+                self.notices.task = true;
+            }
+            return Some(Ok(message));
+        }
+        if let Some(error) = self.failure.take() {
+            return Some(Err(error));
+        }
+        match self.phase {
+            Phase::Open | Phase::CloseSent => None,
+            Phase::Ending | Phase::Closed => Some(Err(Error::ConnectionClosed)),
+        }
+    }
+
+    /// Takes a message to send; `None` when the output is full and the sender has to wait.
+    pub(crate) fn put_message(&mut self, message: &Message, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
+        if self.phase != Phase::Open {
+            return Some(Err(Error::ConnectionClosed));
+        }
+        if let Some(error) = &self.write_error {
+            return Some(Err(error.clone()));
+        }
+        if self.output.len() >= OUTPUT_BOUND {
+            return None;
+        }
+        self.encoder.message(message, &mut self.output);
+        // The first message after a wait leaves at once. Those that follow without one leave together:
+        // when the guest next waits, when the task has its turn, or when there is enough for a write.
+        if !self.corked || self.output.len() >= OUTPUT_BOUND {
+            self.corked = true;
+            self.write(cx);
+            if let Some(error) = &self.write_error {
+                return Some(Err(error.clone()));
+            }
+        } else {
+            self.notices.task = true;
+        }
+        Some(Ok(()))
+    }
+
+    /// Begins the closing handshake, unless it has begun; `None` sends a close frame without a code.
+    pub(crate) fn close(&mut self, info: Option<&CloseInfo>, cx: &mut Context<'_>) {
+        if self.phase == Phase::Open {
+            self.encoder.close(info, &mut self.output);
+            self.enter(Phase::CloseSent);
+            self.write(cx);
+        }
+    }
+
+    /// Closes because nobody holds the connection any more; what was received is dropped.
+    pub(crate) fn abandon(&mut self, info: &CloseInfo, cx: &mut Context<'_>) {
+        self.abandoned = true;
+        self.inbox.clear();
+        self.notices.task = true;
+        self.close(Some(info), cx);
+    }
+
+    /// Ends because whatever drove this is gone.
+    pub(crate) fn stop(&mut self) {
+        if self.phase != Phase::Closed {
+            self.end(Some(Error::Io("the host's runtime has stopped".to_owned())));
+        }
+    }
+
+    /// Does all the reading and writing that can be done now, and what time asks for. When it returns,
+    /// `cx` is woken for whatever comes next, deadlines excepted.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        self.corked = false;
+        loop {
+            self.write(cx);
+            self.read(cx);
+            self.keep_time(cx);
+            if self.blocked || (self.output.is_empty() && !self.unflushed) || self.transport.is_none() {
+                break;
+            }
+        }
+    }
+
+    /// When [`Driver::drive`] must be called again, whatever the socket does.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Open => [self.keepalive_due(), self.close_by].into_iter().flatten().min(),
+            Phase::CloseSent | Phase::Ending => self.close_by,
+            Phase::Closed => None,
+        }
+    }
+
+    fn keepalive_due(&self) -> Option<Instant> {
+        let since = self.pinged.filter(|pinged| *pinged >= self.heard).unwrap_or(self.heard);
+        self.limits.keepalive.map(|interval| since + interval)
+    }
+
+    fn keep_time(&mut self, cx: &mut Context<'_>) {
+        let now = Instant::now();
+        if self.close_by.is_some_and(|by| now >= by) {
+            let late = self.write_error.take().unwrap_or(Error::Timeout);
+            return self.end((self.phase != Phase::Ending).then_some(late));
+        }
+        if self.phase != Phase::Open || self.keepalive_due().is_none_or(|due| now < due) {
+            return;
+        }
+        if self.paused {
+            // The guest is slow, not the peer: what waits unread is a sign of life.
+            self.heard = now;
+        } else if self.pinged.is_some_and(|pinged| pinged >= self.heard) {
+            tracing::debug!("the peer answers no keep-alive ping");
+            let info = CloseInfo { code: 1011, reason: Some("keep-alive timeout".to_owned()) };
+            self.encoder.close(Some(&info), &mut self.output);
+            self.write(cx);
+            self.end(Some(Error::Timeout));
+        } else {
+            self.encoder.message(&Message::Ping(Bytes::copy_from_slice(&self.tag)), &mut self.output);
+            self.pinged = Some(now);
+        }
+    }
+
+    /// Writes until the output is empty or the socket takes no more.
+    fn write(&mut self, cx: &mut Context<'_>) {
+        match self.poll_write(cx) {
+            Poll::Pending => self.blocked = true,
+            Poll::Ready(Ok(())) => self.blocked = false,
+            Poll::Ready(Err(error)) => self.write_failed(&error),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
+        let mut transport = Pin::new(transport);
+        while !self.output.is_empty() {
+            let full = self.output.len() >= OUTPUT_BOUND;
+            match ready!(transport.as_mut().poll_write(cx, &self.output))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.output.advance(written),
+            }
+            self.unflushed = true;
+            if self.output.len() < OUTPUT_BOUND {
+                self.notices.waiters |= full;
+                if let Some(pong) = self.pong.take() {
+                    self.encoder.message(&Message::Pong(pong), &mut self.output);
+                }
+            }
+        }
+        // An idle connection holds no buffer.
+        self.output = BytesMut::new();
+        if self.unflushed {
+            ready!(transport.as_mut().poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        if self.phase == Phase::Ending && self.ends_first {
+            ready!(transport.as_mut().poll_shutdown(cx))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing can be sent any more, but what the peer sent before is still to be read.
+    fn write_failed(&mut self, error: &io::Error) {
+        self.output.clear();
+        self.unflushed = false;
+        self.blocked = false;
+        if self.phase == Phase::Ending {
+            return self.end(None);
+        }
+        if self.write_error.is_none() {
+            self.write_error = Some(Error::Io(chain(error)));
+            self.close_by = self.close_by.or(Some(Instant::now() + self.limits.close_timeout));
+            self.notices = Notices { waiters: true, task: true };
+        }
+    }
+
+    /// Reads and decodes until the socket has no more, or the inbox is full.
+    fn read(&mut self, cx: &mut Context<'_>) {
+        loop {
+            self.decode();
+            match self.phase {
+                Phase::Open | Phase::CloseSent if self.paused => return,
+                Phase::Open | Phase::CloseSent => {}
+                Phase::Ending => self.input.clear(),
+                Phase::Closed => return,
+            }
+            match self.poll_read(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => return self.lost("the peer ended the connection without a close frame"),
+                Poll::Ready(Ok(read)) => {
+                    self.heard = Instant::now();
+                    self.read_size = if read >= self.read_size { READ_SIZES[1] } else { READ_SIZES[0] };
+                }
+                Poll::Ready(Err(error)) => return self.lost(&chain(&error)),
+            }
+        }
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(0)) };
+        self.input.reserve(self.read_size);
+        poll_read_buf(Pin::new(transport), cx, &mut self.input)
+    }
+
+    fn decode(&mut self) {
+        while matches!(self.phase, Phase::Open | Phase::CloseSent) {
+            self.paused = !self.inbox.is_empty() && self.inbox.bytes() >= self.limits.inbound_buffer;
+            if self.paused {
+                return;
+            }
+            match self.decoder.decode(&mut self.input) {
+                Ok(Some(message)) => self.arrived(message),
+                Ok(None) => return,
+                Err(violation) => self.violated(violation),
+            }
+        }
+    }
+
+    fn arrived(&mut self, message: Message) {
+        match &message {
+            Message::Ping(data) if self.phase == Phase::Open => {
+                if self.output.len() < OUTPUT_BOUND {
+                    self.encoder.message(&Message::Pong(data.clone()), &mut self.output);
+                } else {
+                    self.pong = Some(data.clone());
+                }
+            }
+            Message::Pong(data) if data[..] == self.tag => return,
+            Message::Close(info) => {
+                if self.phase == Phase::Open {
+                    // The code goes back as it came (RFC 6455 section 5.5.1).
+                    let echo = CloseInfo { code: info.code, reason: None };
+                    self.encoder.close(Some(&echo).filter(|_| info.check_sendable().is_ok()), &mut self.output);
+                }
+                self.enter(Phase::Ending);
+            }
+            _ => {}
+        }
+        if !self.abandoned {
+            self.inbox.push(message);
+            self.notices.waiters = true;
+        }
+    }
+
+    fn violated(&mut self, violation: Violation) {
+        tracing::debug!(error = %violation.error, "the peer broke the protocol");
+        if self.phase == Phase::Open {
+            self.encoder.close(Some(&CloseInfo { code: violation.code, reason: None }), &mut self.output);
+        }
+        self.failure = Some(violation.error);
+        self.ends_first = true;
+        self.enter(Phase::Ending);
+    }
+
+    fn lost(&mut self, how: &str) {
+        match self.phase {
+            Phase::Open | Phase::CloseSent => {
+                let within = if self.decoder.is_within_message() { ", in the middle of a message" } else { "" };
+                let error = Error::Io(format!("{how}{within}"));
+                let error = self.write_error.take().unwrap_or(error);
+                self.end(Some(error));
+            }
+            Phase::Ending | Phase::Closed => self.end(None),
+        }
+    }
+
+    /// Moves on in the closing handshake, which has one time limit for all its steps.
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.close_by = self.close_by.or(Some(Instant::now() + self.limits.close_timeout));
+        self.notices = Notices { waiters: true, task: true };
+    }
+
+    /// Tears the transport down; `failure` is what `receive` reports after the inbox.
+    fn end(&mut self, failure: Option<Error>) {
+        self.phase = Phase::Closed;
+        self.transport = None;
+        self.input = BytesMut::new();
+        self.output = BytesMut::new();
+        self.pong = None;
+        self.failure = failure.or(self.failure.take());
+        self.notices = Notices { waiters: true, task: true };
+    }
+}

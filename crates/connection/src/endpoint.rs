@@ -1,0 +1,169 @@
+//! Where connections come from: one guest's connections under one host's settings.
+
+use crate::{
+    ConnectConfig, Connection, Error, SettingError, Settings,
+    accept::Upgrade,
+    dial::dial,
+    driver::{Driver, Limits},
+    engine::Role,
+    handshake::handshake,
+    policy::Policy,
+    request::Request,
+    tls::Tls,
+    transport::Transport,
+};
+use bytes::BytesMut;
+use hyper_util::rt::TokioIo;
+use std::sync::Arc;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+/// Opens connections for one guest. Clones speak for the same guest; [`Endpoint::for_guest`] makes one
+/// for another guest of the same host.
+#[derive(Clone)]
+pub struct Endpoint {
+    host: Arc<Host>,
+    /// One permit for each connection of this guest.
+    guest: Arc<Semaphore>,
+}
+
+/// What all guests of a host share.
+struct Host {
+    settings: Settings,
+    policy: Policy,
+    tls: Tls,
+    /// One permit for each connection of any guest.
+    total: Arc<Semaphore>,
+}
+
+/// Held as long as a connection has a transport.
+type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
+impl Endpoint {
+    /// An endpoint of a new host with these settings. Reads the certificates that they name.
+    ///
+    /// # Errors
+    /// [`SettingError`] for settings that contradict each other and for files that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, SettingError> {
+        settings.validate()?;
+        let host = Arc::new(Host {
+            policy: Policy::new(settings.allow.clone()),
+            tls: Tls::new(&settings)?,
+            total: Arc::new(Semaphore::new(settings.max_connections_total)),
+            settings,
+        });
+        let guest = Arc::new(Semaphore::new(host.settings.max_connections));
+        Ok(Endpoint { host, guest })
+    }
+
+    /// An endpoint for another guest: the same settings and total, connections counted anew.
+    pub fn for_guest(&self) -> Self {
+        let guest = Arc::new(Semaphore::new(self.host.settings.max_connections));
+        Endpoint { host: Arc::clone(&self.host), guest }
+    }
+
+    /// The host's settings.
+    pub fn settings(&self) -> &Settings {
+        &self.host.settings
+    }
+
+    /// Dials a WebSocket server: policy, DNS, TCP, TLS and opening handshake within one time limit.
+    /// Must run in a tokio runtime, which then drives the connection. Cancel safe: a connect that is
+    /// dropped leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`] and [`Error::Protocol`] for what the guest asks, before any network use;
+    /// [`Error::AuthenticationFailed`] where the policy or the server refuses;
+    /// [`Error::ConnectionFailed`], [`Error::Protocol`] and [`Error::Timeout`] for what happens on the way.
+    pub async fn connect(&self, config: ConnectConfig) -> Result<Connection, Error> {
+        let request = Request::new(config, &self.host.settings)?;
+        let permits = self.permits()?;
+        match timeout(request.timeout, self.dial(&request)).await {
+            Ok(opened) => {
+                let (transport, input, subprotocol) = opened?;
+                tracing::debug!(url = %request.url, subprotocol, "connected");
+                let limits = self.limits(&request);
+                let driver = Driver::new(transport, input, Role::Client, limits);
+                Ok(Connection::open(driver, limits, request.url.into(), subprotocol, permits))
+            }
+            Err(_) => Err(Error::Timeout),
+        }
+    }
+
+    /// Takes over the socket of a request that was answered with [`Upgrade::response`]. `url` is what
+    /// [`Connection::url`] gives. Must run in a tokio runtime; cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::ConnectionFailed`] when the client went away first, or a limit is reached.
+    pub async fn accept(&self, upgrade: Upgrade, url: String) -> Result<Connection, Error> {
+        let permits = self.permits()?;
+        let Upgrade { on_upgrade, subprotocol, .. } = upgrade;
+        let upgraded = on_upgrade
+            .await
+            .map_err(|error| Error::ConnectionFailed(format!("the client went away before its upgrade: {error}")))?;
+        let settings = &self.host.settings;
+        let limits = Limits {
+            max_message_size: settings.max_message_size,
+            keepalive: settings.keepalive.then_some(settings.keepalive_interval),
+            ..self.common_limits()
+        };
+        let transport = Box::new(TokioIo::new(upgraded));
+        let driver = Driver::new(transport, BytesMut::new(), Role::Server, limits);
+        Ok(Connection::open(driver, limits, url, subprotocol, permits))
+    }
+
+    /// Waits until every connection of this guest is gone, those included that were dropped and are
+    /// closing. Meanwhile none can be opened.
+    pub async fn closed(&self) {
+        // It fails only for a semaphore that is closed, and this one never is.
+        let _ = self.guest.acquire_many(self.host.settings.max_connections as u32).await;
+    }
+
+    fn permits(&self) -> Result<Permits, Error> {
+        let guest = Arc::clone(&self.guest).try_acquire_owned();
+        let total = Arc::clone(&self.host.total).try_acquire_owned();
+        let full = |most: usize, who: &str, setting: &str| {
+            Error::ConnectionFailed(format!(
+                "{who} already {most} connections, as many as the setting `{setting}` allows; close some first"
+            ))
+        };
+        let settings = &self.host.settings;
+        match (guest, total) {
+            (Ok(guest), Ok(total)) => Ok((guest, total)),
+            (Err(_), _) => Err(full(settings.max_connections, "this guest holds", "max-connections")),
+            (_, Err(_)) => {
+                Err(full(settings.max_connections_total, "the guests of this host hold", "max-connections-total"))
+            }
+        }
+    }
+
+    async fn dial(&self, request: &Request) -> Result<(Box<dyn Transport>, BytesMut, Option<String>), Error> {
+        let Host { policy, settings, tls, .. } = &*self.host;
+        let tcp = dial(request, policy, settings.proxy.as_ref()).await?;
+        // Small messages must not wait for the acknowledgement of earlier ones.
+        tcp.set_nodelay(true).map_err(|error| Error::ConnectionFailed(format!("TCP_NODELAY: {error}")))?;
+        let mut transport: Box<dyn Transport> =
+            if request.secure { Box::new(tls.connect(&request.host, tcp).await?) } else { Box::new(tcp) };
+        let (subprotocol, input) = handshake(request, &mut transport).await?;
+        Ok((transport, input, subprotocol))
+    }
+
+    fn limits(&self, request: &Request) -> Limits {
+        Limits { max_message_size: request.max_message_size, keepalive: request.keepalive, ..self.common_limits() }
+    }
+
+    /// The limits over which a guest has no say.
+    fn common_limits(&self) -> Limits {
+        let settings = &self.host.settings;
+        Limits {
+            max_message_size: settings.max_message_size,
+            inbound_buffer: settings.inbound_buffer,
+            receive_wait: settings.receive_wait,
+            write_timeout: settings.write_timeout,
+            close_timeout: settings.close_timeout,
+            keepalive: None,
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The WebSocket protocol without input or output: bytes in, messages out, and back. The only
+//! module that names tungstenite, whose frame headers and handshake keys it builds on.
+//!
+//! tungstenite's own reader is not used: it reserves a frame's announced length before the bytes
+//! arrive, checks UTF-8 only at a frame's end, and sends no close frame after an error.
+
+mod decode;
+mod encode;
+
+pub(crate) use decode::{Decoder, Violation};
+pub(crate) use encode::Encoder;
+pub(crate) use tungstenite::handshake::{client::generate_key, derive_accept_key};
+
+/// Which end of the connection this is: clients mask what they send, servers do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Client,
+    Server,
+}
+
+/// Applies a mask to a payload whose first byte is at `offset` (RFC 6455 section 5.3); masking
+/// twice is unmasking.
+fn mask(payload: &mut [u8], mask: [u8; 4], offset: usize) {
+    let mut key = mask;
+    key.rotate_left(offset % 4);
+    let wide = u64::from_ne_bytes([key[0], key[1], key[2], key[3], key[0], key[1], key[2], key[3]]);
+    let (words, rest) = payload.as_chunks_mut::<8>();
+    for word in words {
+        *word = (u64::from_ne_bytes(*word) ^ wide).to_ne_bytes();
+    }
+    for (byte, key) in rest.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CloseInfo, Message};
+    use bytes::{Bytes, BytesMut};
+    use proptest::prelude::*;
+
+    fn messages() -> impl Strategy<Value = Message> {
+        let control = || proptest::collection::vec(any::<u8>(), 0..=125).prop_map(Bytes::from);
+        let code = prop_oneof![1000u16..=1003, 1007u16..=1014, 3000u16..5000];
+        prop_oneof![
+            any::<String>().prop_map(Message::Text),
+            proptest::collection::vec(any::<u8>(), 0..70_000).prop_map(|data| Message::Binary(data.into())),
+            control().prop_map(Message::Ping),
+            control().prop_map(Message::Pong),
+            (code, proptest::option::of("[a-zé€]{1,20}"))
+                .prop_map(|(code, reason)| Message::Close(CloseInfo { code, reason })),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_one_end_encodes_the_other_decodes_however_it_is_cut(
+            sent in proptest::collection::vec(messages(), 1..5),
+            cut in 1usize..3000,
+            client in any::<bool>(),
+        ) {
+            let (from, to) = if client { (Role::Client, Role::Server) } else { (Role::Server, Role::Client) };
+            let (mut wire, encoder) = (BytesMut::new(), Encoder::new(from));
+            sent.iter().for_each(|message| encoder.message(message, &mut wire));
+            let (mut decoder, mut input, mut received) = (Decoder::new(to, 1 << 20), BytesMut::new(), Vec::new());
+            for part in wire.chunks(cut) {
+                input.extend_from_slice(part);
+                while let Some(message) = decoder.decode(&mut input).unwrap() {
+                    received.push(message);
+                }
+            }
+            prop_assert_eq!(received, sent);
+            prop_assert!(input.is_empty() && !decoder.is_within_message());
+        }
+
+        #[test]
+        fn no_bytes_off_the_wire_panic_or_allocate_beyond_themselves(
+            wire in proptest::collection::vec(any::<u8>(), 0..200), client in any::<bool>(),
+        ) {
+            let mut decoder = Decoder::new(if client { Role::Client } else { Role::Server }, usize::MAX);
+            let mut input = BytesMut::from(&wire[..]);
+            while let Ok(Some(_)) = decoder.decode(&mut input) {}
+            prop_assert!(decoder.reserved() <= 4096);
+        }
+
+        #[test]
+        fn a_mask_goes_on_where_it_stopped(data in proptest::collection::vec(any::<u8>(), 0..50), key: [u8; 4], at: usize) {
+            let (mut whole, mut parts) = (data.clone(), data);
+            mask(&mut whole, key, 0);
+            let at = at % (parts.len() + 1);
+            mask(&mut parts[..at], key, 0);
+            mask(&mut parts[at..], key, at);
+            prop_assert_eq!(whole, parts);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The one error of the core, with the stable meaning that every guest ABI translates.
+
+/// Why an operation on a connection failed. The variants are those of the WIT package's
+/// `websocket-error`; the texts are diagnostics for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// DNS, TCP, TLS, a refused upgrade or a connection limit: the connection never opened.
+    #[error("connection failed: {0}")]
+    ConnectionFailed(String),
+    /// The URL is not an absolute `ws://` or `wss://` URL that can be dialled.
+    #[error("invalid URL: {0}")]
+    InvalidUrl(String),
+    /// The peer, or the request to it, broke RFC 6455.
+    #[error("protocol error: {0}")]
+    Protocol(String),
+    /// The connection is closed or closing.
+    #[error("the connection is closed")]
+    ConnectionClosed,
+    /// The peer answered 401, 403 or 407, or the policy does not grant the destination.
+    #[error("not authorized: {0}")]
+    AuthenticationFailed(String),
+    /// A time limit passed first: connecting, sending, closing or the keep-alive.
+    #[error("timed out")]
+    Timeout,
+    /// The message cannot be sent, or was too large to accept.
+    #[error("invalid message: {0}")]
+    InvalidMessage(String),
+    /// The transport failed after the connection was open.
+    #[error("transport failed: {0}")]
+    Io(String),
+}
+
+/// An error together with everything that caused it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,162 @@
+//! The opening handshake of a client (RFC 6455 section 4.1). It is written here so that the guest's
+//! header fields leave as given, in order, and so that every answer is checked.
+
+use crate::{
+    Error,
+    engine::{derive_accept_key, generate_key},
+    head::Head,
+    request::Request,
+    transport::Transport,
+};
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use tokio::io::AsyncWriteExt;
+
+/// Asks the server to upgrade. Gives the subprotocol that it chose, and the bytes that it sent after
+/// its answer.
+///
+/// # Errors
+/// [`Error::AuthenticationFailed`] and [`Error::ConnectionFailed`] for a refusal, [`Error::Protocol`]
+/// for an answer that RFC 6455 section 4.1 does not allow.
+pub(crate) async fn handshake(
+    request: &Request,
+    transport: &mut impl Transport,
+) -> Result<(Option<String>, BytesMut), Error> {
+    let key = generate_key();
+    let failed = |error: std::io::Error| Error::ConnectionFailed(format!("the handshake cannot be sent: {error}"));
+    transport.write_all(&compose(request, &key)).await.map_err(failed)?;
+    transport.flush().await.map_err(failed)?;
+    let mut input = BytesMut::new();
+    let head = Head::read(transport, &mut input).await?;
+    if head.status != StatusCode::SWITCHING_PROTOCOLS {
+        return Err(head.refusal("the server", transport, input).await);
+    }
+    Ok((check(&head, &key, &request.subprotocols)?, input))
+}
+
+fn compose(request: &Request, key: &str) -> Vec<u8> {
+    let mut head = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: {key}\r\n",
+        request.target(),
+        request.authority(),
+    )
+    .into_bytes();
+    if !request.subprotocols.is_empty() {
+        head.extend_from_slice(format!("Sec-WebSocket-Protocol: {}\r\n", request.subprotocols.join(", ")).as_bytes());
+    }
+    for (name, value) in &request.headers {
+        head.extend_from_slice(name.as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}
+
+/// Whether a list field has an element, without regard to case (RFC 9110 section 5.6.1).
+pub(crate) fn lists(fields: &HeaderMap, name: HeaderName, element: &str) -> bool {
+    fields
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(element))
+}
+
+fn check(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, Error> {
+    let broken = |what: String| Err(Error::Protocol(format!("the server's handshake {what} (RFC 6455 section 4.1)")));
+    if !lists(&head.fields, header::UPGRADE, "websocket") {
+        return broken("does not upgrade to websocket".to_owned());
+    }
+    if !lists(&head.fields, header::CONNECTION, "upgrade") {
+        return broken("has no `Connection: Upgrade`".to_owned());
+    }
+    if head.text(header::SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_str()) {
+        return broken("has a wrong Sec-WebSocket-Accept".to_owned());
+    }
+    if let Some(extensions) = head.fields.get(header::SEC_WEBSOCKET_EXTENSIONS) {
+        return broken(format!("uses an extension that was not offered: {extensions:?}"));
+    }
+    let mut chosen = head.fields.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    match (chosen.next(), chosen.next()) {
+        (None, _) => Ok(None),
+        (Some(name), None) => match offered.iter().find(|own| own.as_bytes() == name.as_bytes()) {
+            Some(name) => Ok(Some(name.clone())),
+            None => broken(format!("chooses a subprotocol that was not offered: {name:?}")),
+        },
+        (Some(_), Some(_)) => broken("chooses more than one subprotocol".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ConnectConfig, Settings};
+
+    fn request() -> Request {
+        let config = ConnectConfig {
+            url: "ws://example.com:8080/a?b".to_owned(),
+            subprotocols: vec!["chat".to_owned(), "log".to_owned()],
+            headers: [("X-A", "1"), ("x-b", "2"), ("X-A", "3")].map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
+            ..ConnectConfig::default()
+        };
+        Request::new(config, &Settings::default()).unwrap()
+    }
+
+    #[test]
+    fn headers_leave_as_given_in_order_with_duplicates() {
+        let head = String::from_utf8(compose(&request(), "KEY")).unwrap();
+        assert_eq!(
+            head,
+            "GET /a?b HTTP/1.1\r\nHost: example.com:8080\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: KEY\r\nSec-WebSocket-Protocol: chat, log\r\n\
+             X-A: 1\r\nx-b: 2\r\nX-A: 3\r\n\r\n"
+        );
+    }
+
+    /// The outcome of an answer with these lines, `ACCEPT` standing for the right key.
+    async fn answer(lines: &str) -> Result<Option<String>, Error> {
+        let (mut near, mut far) = tokio::io::duplex(4096);
+        let lines = lines.to_owned();
+        let server = async move {
+            let mut asked = BytesMut::new();
+            while !asked.ends_with(b"\r\n\r\n") {
+                tokio::io::AsyncReadExt::read_buf(&mut far, &mut asked).await.unwrap();
+            }
+            let asked = String::from_utf8_lossy(&asked).into_owned();
+            let key = asked.split("Key: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
+            let lines = lines.replace("ACCEPT", &derive_accept_key(key.as_bytes()));
+            let head = format!("HTTP/1.1 101 Switching Protocols\r\n{}\r\n\r\n", lines.replace('\n', "\r\n"));
+            far.write_all(head.as_bytes()).await.unwrap();
+            far
+        };
+        let request = request();
+        let (outcome, _) = tokio::join!(handshake(&request, &mut near), server);
+        outcome.map(|(subprotocol, _)| subprotocol)
+    }
+
+    const GOOD: &str = "Upgrade: WebSocket\nConnection: keep-alive, upgrade\nSec-WebSocket-Accept: ACCEPT";
+
+    #[tokio::test]
+    async fn an_answer_within_the_rfc_is_accepted() {
+        assert_eq!(answer(GOOD).await, Ok(None));
+        assert_eq!(answer(&format!("{GOOD}\nSec-WebSocket-Protocol: log")).await, Ok(Some("log".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn an_answer_outside_the_rfc_is_a_protocol_error() {
+        for lines in [
+            GOOD.replace("ACCEPT", "bm8="),
+            GOOD.replace("WebSocket\n", "h2c\n"),
+            GOOD.replace("upgrade", "close"),
+            format!("{GOOD}\nSec-WebSocket-Extensions: permessage-deflate"),
+            format!("{GOOD}\nSec-WebSocket-Protocol: Chat"),
+            format!("{GOOD}\nSec-WebSocket-Protocol: chat, log"),
+            format!("{GOOD}\nSec-WebSocket-Protocol: chat\nSec-WebSocket-Protocol: log"),
+        ] {
+            assert!(matches!(answer(&lines).await, Err(Error::Protocol(_))), "{lines}");
+        }
+    }
+}

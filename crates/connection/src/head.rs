@@ -1,0 +1,189 @@
+//! Heads of HTTP/1.1 responses: of proxies and of servers that are asked to upgrade.
+
+use crate::{Error, transport::Transport};
+use bytes::{Buf, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use std::time::Duration;
+use tokio::{io::AsyncReadExt, time::timeout};
+
+/// The largest head that is read, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
+/// The most header fields of one head.
+const MAX_FIELDS: usize = 128;
+/// How much of a refusal's body is shown, in bytes.
+const MAX_BODY: usize = 1024;
+/// How long a refusal's body may take after its head.
+const BODY_WAIT: Duration = Duration::from_secs(1);
+
+/// A response without its body.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: StatusCode,
+    pub(crate) fields: HeaderMap,
+}
+
+impl Head {
+    /// Reads the next response's head; what follows it stays in `input`. Interim responses
+    /// (RFC 9110 section 15.2) other than 101 are passed over.
+    ///
+    /// # Errors
+    /// [`Error::ConnectionFailed`] where the transport ends, [`Error::Protocol`] for what is not HTTP.
+    pub(crate) async fn read(transport: &mut impl Transport, input: &mut BytesMut) -> Result<Head, Error> {
+        loop {
+            if let Some(head) = Head::parse(input)? {
+                if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
+                    continue;
+                }
+                return Ok(head);
+            }
+            if input.len() >= MAX_HEAD {
+                return Err(Error::Protocol(format!("the response's head is larger than {MAX_HEAD} bytes")));
+            }
+            let failed = |why: String| Error::ConnectionFailed(format!("no response to the handshake: {why}"));
+            match transport.read_buf(input).await {
+                Ok(0) => return Err(failed("the peer closed the connection".to_owned())),
+                Ok(_) => {}
+                Err(error) => return Err(failed(error.to_string())),
+            }
+        }
+    }
+
+    fn parse(input: &mut BytesMut) -> Result<Option<Head>, Error> {
+        let broken = |what: String| Error::Protocol(format!("the peer's answer is not HTTP/1.1: {what}"));
+        let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+        let mut response = httparse::Response::new(&mut fields);
+        let length = match response.parse(input) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(error) => return Err(broken(error.to_string())),
+        };
+        let status = StatusCode::from_u16(response.code.unwrap_or_default()).map_err(|e| broken(e.to_string()))?;
+        if response.version != Some(1) && status == StatusCode::SWITCHING_PROTOCOLS {
+            return Err(broken("HTTP/1.0 cannot upgrade".to_owned()));
+        }
+        let mut map = HeaderMap::new();
+        for field in response.headers {
+            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|e| broken(e.to_string()))?;
+            let value = HeaderValue::from_bytes(field.value).map_err(|e| broken(e.to_string()))?;
+            map.append(name, value);
+        }
+        input.advance(length);
+        Ok(Some(Head { status, fields: map }))
+    }
+
+    /// A field's value as text, where there is one.
+    pub(crate) fn text(&self, name: HeaderName) -> Option<&str> {
+        self.fields.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Turns this answer, which is not the one that was hoped for, into an error: status, location and
+    /// the beginning of the body.
+    pub(crate) async fn refusal(self, who: &str, transport: &mut impl Transport, mut input: BytesMut) -> Error {
+        let mut text = format!("{who} answered {}", self.status);
+        if let Some(location) = self.text(header::LOCATION) {
+            text.push_str(&format!(" with the location {location} (redirects are not followed)"));
+        }
+        let body = self.read_body(transport, &mut input).await;
+        if !body.trim().is_empty() {
+            text.push_str(": ");
+            text.extend(body.trim().chars().map(|c| if c.is_control() { ' ' } else { c }));
+        }
+        match self.status.as_u16() {
+            401 | 403 | 407 => Error::AuthenticationFailed(text),
+            _ => Error::ConnectionFailed(text),
+        }
+    }
+
+    /// At most [`MAX_BODY`] bytes of the body, as far as it arrives in time.
+    async fn read_body(&self, transport: &mut impl Transport, input: &mut BytesMut) -> String {
+        let chunked = self.text(header::TRANSFER_ENCODING).is_some_and(|coding| coding.ends_with("chunked"));
+        let length: Option<usize> = self.text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        let done = |input: &BytesMut| {
+            let body = if chunked { dechunk(input) } else { (input.to_vec(), false) };
+            body.1 || body.0.len() >= length.filter(|_| !chunked).unwrap_or(MAX_BODY).min(MAX_BODY)
+        };
+        // What ends the body early, time included, is no news beside the status: show what is there.
+        let _ = timeout(BODY_WAIT, async {
+            while !done(input) {
+                if !matches!(transport.read_buf(input).await, Ok(1..)) {
+                    break;
+                }
+            }
+        })
+        .await;
+        let mut body = if chunked { dechunk(input).0 } else { input.to_vec() };
+        body.truncate(length.filter(|_| !chunked).unwrap_or(MAX_BODY).min(MAX_BODY));
+        String::from_utf8_lossy(&body).into_owned()
+    }
+}
+
+/// The content of a chunked body (RFC 9112 section 7.1) as far as it is there, and whether that is all.
+fn dechunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Ok(httparse::Status::Complete((start, size))) = httparse::parse_chunk_size(raw) {
+        if size == 0 {
+            return (body, true);
+        }
+        let rest = &raw[start..];
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        body.extend_from_slice(&rest[..size.min(rest.len())]);
+        match rest.get(size.saturating_add(2)..) {
+            Some(next) => raw = next,
+            None => break,
+        }
+    }
+    (body, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt;
+
+    async fn refusal(answer: &[u8]) -> Error {
+        let (mut near, mut far) = tokio::io::duplex(1 << 16);
+        far.write_all(answer).await.unwrap();
+        drop(far);
+        let mut input = BytesMut::new();
+        let head = Head::read(&mut near, &mut input).await.unwrap();
+        head.refusal("it", &mut near, input).await
+    }
+
+    #[tokio::test]
+    async fn a_refusal_shows_status_location_and_body() {
+        let text = "it answered 302 Found with the location wss://b/ (redirects are not followed): go there";
+        for answer in [
+            "HTTP/1.1 302 Found\r\nLocation: wss://b/\r\nContent-Length: 8\r\n\r\ngo there and more",
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 302 Found\r\nLocation: wss://b/\r\n\r\ngo\nthere",
+            "HTTP/1.1 302 Found\r\nLocation: wss://b/\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ngo \r\n5;x=y\r\nthere\r\n0\r\n\r\n",
+        ] {
+            assert_eq!(refusal(answer.as_bytes()).await, Error::ConnectionFailed(text.to_owned()), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn authentication_has_an_error_of_its_own() {
+        for status in [401, 403, 407] {
+            let answer = format!("HTTP/1.1 {status} No\r\n\r\n");
+            assert!(matches!(refusal(answer.as_bytes()).await, Error::AuthenticationFailed(_)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_shown_up_to_one_kibibyte() {
+        let answer = format!("HTTP/1.1 500 X\r\n\r\n{}", "b".repeat(5000));
+        let text = refusal(answer.as_bytes()).await.to_string();
+        assert_eq!(text.matches('b').count(), MAX_BODY, "{text}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_is_a_protocol_error() {
+        for answer in [&b"SSH-2.0-x\r\n\r\n"[..], b"\x15\x03\x01\x00\x02", b"HTTP/1.0 101 Up\r\n\r\n"] {
+            let (mut near, mut far) = tokio::io::duplex(1 << 16);
+            far.write_all(answer).await.unwrap();
+            drop(far);
+            let error = Head::read(&mut near, &mut BytesMut::new()).await.unwrap_err();
+            assert!(matches!(error, Error::Protocol(_)), "{error}");
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! One WebSocket, no Wasm in sight: dial, accept, drive, keep alive, close, with limits and a policy.
+//!
+//! An [`Endpoint`] opens [`Connection`]s for one guest under a host's [`Settings`]; guest ABIs translate
+//! their calls to a connection's and nothing else.
+//!
+//! ```
+//! use websocket_connection::{ConnectConfig, Endpoint, Error, Settings};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut settings = Settings::default();
+//! settings.set("allow", "example.com:443")?;
+//! let endpoint = Endpoint::new(settings)?;
+//! let connection = endpoint
+//!     .connect(ConnectConfig { url: "wss://example.com/feed".to_owned(), ..ConnectConfig::default() })
+//!     .await?;
+//! while let Some(message) = connection.receive().await? {
+//!     println!("{message:?}");
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+#![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
+
+mod accept;
+mod connection;
+mod dial;
+mod driver;
+mod endpoint;
+mod engine;
+mod error;
+mod handshake;
+mod head;
+mod inbox;
+mod message;
+mod policy;
+mod request;
+mod settings;
+mod tls;
+mod transport;
+mod wakers;
+
+pub use accept::{Refusal, Upgrade};
+pub use connection::{Connection, ConnectionState};
+pub use endpoint::Endpoint;
+pub use error::Error;
+pub use message::{CloseInfo, Message};
+pub use policy::{Rule, RuleError};
+pub use request::ConnectConfig;
+pub use settings::{SETTINGS, Setting, SettingError, Settings};

@@ -1,0 +1,310 @@
+//! What a guest asks of a connection, checked against the contract before any network use.
+
+use crate::{Error, Settings};
+use data_encoding::BASE64;
+use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+use std::{collections::HashSet, time::Duration};
+use url::{Host, Url};
+
+/// How to open one connection: what a guest may say, with `None` for the host's default.
+#[derive(Debug, Clone, Default)]
+pub struct ConnectConfig {
+    /// Absolute `ws` or `wss` URL without a fragment; `user:password@` becomes Basic authorization.
+    pub url: String,
+    /// Subprotocols to offer, most wanted first: RFC 7230 tokens without duplicates.
+    pub subprotocols: Vec<String>,
+    /// Header fields to add to the opening handshake, in order; repeated names are kept.
+    pub headers: Vec<(String, String)>,
+    /// One limit from the policy check to the end of the handshake; zero for the host's maximum.
+    pub timeout: Option<Duration>,
+    /// Largest message in bytes, both ways, capped by the host's maximum.
+    pub max_message_size: Option<usize>,
+    /// Whether silence is answered with pings.
+    pub keepalive: Option<bool>,
+    /// Silence after which a ping goes out, no less than the host's floor.
+    pub keepalive_interval: Option<Duration>,
+}
+
+/// A [`ConnectConfig`] that passed every check, with the host's defaults and limits applied.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The URL without its credentials.
+    pub(crate) url: Url,
+    pub(crate) host: Host<String>,
+    pub(crate) port: u16,
+    pub(crate) secure: bool,
+    pub(crate) subprotocols: Vec<String>,
+    /// The guest's header fields, and Basic authorization made of the URL's credentials.
+    pub(crate) headers: Vec<(String, HeaderValue)>,
+    pub(crate) timeout: Duration,
+    pub(crate) max_message_size: usize,
+    /// The keep-alive's interval; `None` when it is off.
+    pub(crate) keepalive: Option<Duration>,
+}
+
+impl Request {
+    /// Checks what a guest asks for.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`] for the URL, [`Error::Protocol`] for subprotocols and headers.
+    pub(crate) fn new(config: ConnectConfig, settings: &Settings) -> Result<Self, Error> {
+        let mut url = parse_url(&config.url)?;
+        check_subprotocols(&config.subprotocols)?;
+        let mut headers = check_headers(config.headers)?;
+        if let Some(authorization) = basic_authorization(&url)
+            && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+        {
+            headers.push(("Authorization".to_owned(), authorization));
+        }
+        strip_credentials(&mut url);
+        let host = url.host().ok_or_else(|| Error::InvalidUrl("it names no host".to_owned()))?.to_owned();
+        let port = url.port_or_known_default().filter(|port| *port != 0);
+        let port = port.ok_or_else(|| Error::InvalidUrl("port 0 cannot be dialled".to_owned()))?;
+        let timeout = match config.timeout {
+            None => settings.connect_timeout,
+            Some(Duration::ZERO) => settings.connect_timeout_max,
+            Some(timeout) => timeout.min(settings.connect_timeout_max),
+        };
+        let interval = config.keepalive_interval.unwrap_or(settings.keepalive_interval).max(settings.keepalive_floor);
+        Ok(Request {
+            secure: url.scheme() == "wss",
+            host,
+            port,
+            url,
+            subprotocols: config.subprotocols,
+            headers,
+            timeout,
+            max_message_size: config
+                .max_message_size
+                .unwrap_or(settings.max_message_size)
+                .min(settings.max_message_size_limit),
+            keepalive: config.keepalive.unwrap_or(settings.keepalive).then_some(interval),
+        })
+    }
+
+    /// The request target: path and query.
+    pub(crate) fn target(&self) -> String {
+        match self.url.query() {
+            Some(query) => format!("{}?{query}", self.url.path()),
+            None => self.url.path().to_owned(),
+        }
+    }
+
+    /// Host and port as the `Host` field has them: the port only where it is not the scheme's.
+    pub(crate) fn authority(&self) -> String {
+        match self.url.port() {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.to_string(),
+        }
+    }
+}
+
+fn parse_url(text: &str) -> Result<Url, Error> {
+    let invalid = |why: &str| Err(Error::InvalidUrl(format!("{why}; write ws://host/path or wss://host/path")));
+    // The URL parser forgives what browsers forgive: white space, backslashes, any number of slashes.
+    if text.contains(|c: char| c.is_ascii_control() || c == ' ' || c == '\\') {
+        return invalid("it contains a control character, a space or a backslash");
+    }
+    let url = match Url::parse(text) {
+        Ok(url) => url,
+        Err(error) => return invalid(&error.to_string()),
+    };
+    if !matches!(url.scheme(), "ws" | "wss") {
+        return invalid(&format!("the scheme {:?} is not that of a WebSocket", url.scheme()));
+    }
+    match text.split_once("://") {
+        Some((_, rest)) if !rest.starts_with(['/', '?', '#']) => {}
+        _ => return invalid("it names no host"),
+    }
+    if url.fragment().is_some() {
+        return invalid("a WebSocket URL has no fragment (RFC 6455 section 3)");
+    }
+    Ok(url)
+}
+
+fn check_subprotocols(subprotocols: &[String]) -> Result<(), Error> {
+    let mut seen = HashSet::new();
+    for name in subprotocols {
+        if !is_token(name) {
+            return Err(Error::Protocol(format!("the subprotocol {name:?} is no token (RFC 7230 section 3.2.6)")));
+        }
+        if !seen.insert(name) {
+            return Err(Error::Protocol(format!("the subprotocol {name:?} is offered twice")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether text is a token of RFC 7230 section 3.2.6.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+/// Header fields that the opening handshake itself writes, beside `Sec-WebSocket-*`.
+const HANDSHAKE_FIELDS: [&str; 5] = ["host", "connection", "upgrade", "content-length", "transfer-encoding"];
+
+fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, HeaderValue)>, Error> {
+    let check = |(name, value): (String, String)| {
+        let field = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| Error::Protocol(format!("{name:?} is no header name (RFC 9110 section 5.1)")))?;
+        if HANDSHAKE_FIELDS.contains(&field.as_str()) || field.as_str().starts_with("sec-websocket-") {
+            return Err(Error::Protocol(format!("the header {name:?} belongs to the opening handshake; leave it out")));
+        }
+        // The value may be a secret, so the error does not show it.
+        let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
+            Error::Protocol(format!(
+                "the value of the header {name:?} has a character that RFC 9110 section 5.5 forbids"
+            ))
+        })?;
+        Ok((name, value))
+    };
+    headers.into_iter().map(check).collect()
+}
+
+/// Basic authorization (RFC 7617) made of a URL's credentials.
+pub(crate) fn basic_authorization(url: &Url) -> Option<HeaderValue> {
+    let password = url.password().unwrap_or_default();
+    if url.username().is_empty() && password.is_empty() {
+        return None;
+    }
+    let mut credentials: Vec<u8> = percent_decode_str(url.username()).collect();
+    credentials.push(b':');
+    credentials.extend(percent_decode_str(password));
+    let mut value = HeaderValue::from_str(&format!("Basic {}", BASE64.encode(&credentials))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// Takes the credentials out of a URL that is about to be shown or logged.
+pub(crate) fn strip_credentials(url: &mut Url) {
+    // Both fail only for URLs without a host, which have no credentials either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(config: ConnectConfig) -> Result<Request, Error> {
+        Request::new(config, &Settings::default())
+    }
+
+    fn url(url: &str) -> Result<Request, Error> {
+        check(ConnectConfig { url: url.to_owned(), ..ConnectConfig::default() })
+    }
+
+    #[test]
+    fn urls_that_are_not_absolute_websocket_urls_are_refused() {
+        for text in [
+            "",
+            "echo",
+            "/path",
+            "http://a/",
+            "ftp://a",
+            "ws:a",
+            "ws:/a",
+            "ws://",
+            "ws:///path",
+            "ws://?q",
+            "ws://#f",
+            "ws://a/#f",
+            "ws://a#",
+            "ws://a:70000/",
+            "ws://a:0/",
+            "ws://a:b/",
+            " ws://a/",
+            "ws://a/ b",
+            "ws:\\\\a\\",
+            "ws://a\n/",
+            "ws://[::1/",
+            "ws://user@/",
+            "ws://:80/",
+            "ws://a b/",
+            "wss://%zz/",
+        ] {
+            assert!(matches!(url(text), Err(Error::InvalidUrl(_))), "{text:?} gave {:?}", url(text));
+        }
+    }
+
+    #[test]
+    fn url_parts_go_where_they_belong() {
+        let request = url("wss://me:p%40ss@Example.com/a/b?c=d").unwrap();
+        assert!(request.secure);
+        assert_eq!((request.authority().as_str(), request.port), ("example.com", 443));
+        assert_eq!(request.target(), "/a/b?c=d");
+        assert_eq!(request.url.as_str(), "wss://example.com/a/b?c=d");
+        assert_eq!(request.headers[0].1, "Basic bWU6cEBzcw==");
+        let request = url("ws://[::1]:8080").unwrap();
+        assert_eq!((request.authority().as_str(), request.port, request.secure), ("[::1]:8080", 8080, false));
+        assert_eq!(request.target(), "/");
+    }
+
+    #[test]
+    fn an_authorization_header_wins_over_the_url() {
+        let request = check(ConnectConfig {
+            url: "ws://me:secret@a/".to_owned(),
+            headers: vec![("authorization".to_owned(), "Bearer t".to_owned())],
+            ..ConnectConfig::default()
+        });
+        assert_eq!(request.unwrap().headers, [("authorization".to_owned(), HeaderValue::from_static("Bearer t"))]);
+    }
+
+    #[test]
+    fn subprotocols_are_distinct_tokens() {
+        let offer = |names: &[&str]| {
+            check(ConnectConfig {
+                url: "ws://a/".to_owned(),
+                subprotocols: names.iter().map(|name| (*name).to_owned()).collect(),
+                ..ConnectConfig::default()
+            })
+        };
+        assert!(offer(&["chat", "v2.chat", "Chat"]).is_ok());
+        for names in [&["chat", "chat"][..], &[""], &["a b"], &["a,b"], &["é"], &["a\r\n"]] {
+            assert!(matches!(offer(names), Err(Error::Protocol(_))), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn headers_that_http_forbids_or_the_handshake_owns_are_refused_by_name() {
+        let add = |name: &str, value: &str| {
+            check(ConnectConfig {
+                url: "ws://a/".to_owned(),
+                headers: vec![(name.to_owned(), value.to_owned())],
+                ..ConnectConfig::default()
+            })
+        };
+        for (name, value) in [("", "v"), ("a b", "v"), ("a:", "v"), ("a", "v\r\nb: c"), ("a", "v\0"), ("a\n", "v")] {
+            assert!(matches!(add(name, value), Err(Error::Protocol(_))), "{name:?}: {value:?}");
+        }
+        for name in ["Host", "connection", "UPGRADE", "Content-Length", "transfer-encoding", "Sec-WebSocket-Whatever"] {
+            let error = add(name, "v").unwrap_err().to_string();
+            assert!(error.contains(name), "{error}");
+        }
+        assert!(add("X-Empty", "").is_ok() && add("User-Agent", "grüße\t1").is_ok());
+    }
+
+    #[test]
+    fn the_hosts_limits_cap_what_a_guest_asks_for() {
+        let ask = |timeout, size, interval| {
+            check(ConnectConfig {
+                url: "ws://a/".to_owned(),
+                timeout: Some(Duration::from_millis(timeout)),
+                max_message_size: Some(size),
+                keepalive_interval: Some(Duration::from_millis(interval)),
+                ..ConnectConfig::default()
+            })
+            .unwrap()
+        };
+        let host = Settings::default();
+        let most = ask(u64::from(u32::MAX), usize::MAX, 0);
+        assert_eq!(most.timeout, host.connect_timeout_max);
+        assert_eq!(most.max_message_size, host.max_message_size_limit);
+        assert_eq!(most.keepalive, Some(host.keepalive_floor));
+        assert_eq!(ask(0, 1, 5000).timeout, host.connect_timeout_max);
+        let own = ask(250, 1, 5000);
+        assert_eq!((own.timeout, own.max_message_size), (Duration::from_millis(250), 1));
+        assert_eq!(own.keepalive, Some(Duration::from_secs(5)));
+    }
+}
