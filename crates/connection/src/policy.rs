@@ -89,7 +89,7 @@ fn parse_net(text: &str) -> Option<IpNet> {
 
 fn parse_name(text: &str) -> Result<String, RuleError> {
     match Host::parse(text) {
-        Ok(Host::Domain(name)) => Ok(without_root(&name).to_owned()),
+        Ok(Host::Domain(name)) if !name.contains('*') => Ok(without_root(&name).to_owned()),
         _ => Err(RuleError(format!("{text:?} is no host name"))),
     }
 }
