@@ -77,6 +77,12 @@ pub struct CloseInfo {
 pub(crate) const NO_STATUS: u16 = 1005;
 
 impl CloseInfo {
+    /// Whether a peer may send this code: one that RFC 6455 section 7.4 or its registry defines, or one
+    /// for libraries and applications.
+    pub(crate) fn is_receivable(code: u16) -> bool {
+        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    }
+
     /// Whether an endpoint may send this (RFC 6455 section 7.4).
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::io::Cursor;
 use tungstenite::protocol::frame::{
     FrameHeader,
-    coding::{CloseCode, Control, Data, OpCode},
+    coding::{Control, Data, OpCode},
 };
 
 /// How a peer broke the rules.
@@ -245,7 +245,7 @@ fn close_info(payload: &[u8]) -> Result<CloseInfo, Violation> {
         [_] => return Err(Violation::protocol("the peer sent a close frame with half a code")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
-    if !CloseCode::from(code).is_allowed() {
+    if !CloseInfo::is_receivable(code) {
         return Err(Violation::protocol(format!(
             "the peer sent a close frame with the code {code}, which none may send"
         )));
