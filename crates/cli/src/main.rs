@@ -1,1 +1,78 @@
-fn main(){}
+//! The program `websocket-provider`: runs guests that talk over WebSockets, and helps to write them.
+
+#![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
+
+mod config;
+mod echo;
+mod guest;
+mod inspect;
+mod run;
+mod stop;
+
+use clap::{Arg, ArgMatches, Command};
+use std::process::ExitCode;
+use tokio::runtime::Runtime;
+use tracing_subscriber::EnvFilter;
+
+fn command() -> Command {
+    Command::new("websocket-provider")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs WebAssembly guests that talk over WebSockets")
+        .after_help("Logs go to standard error, as much as RUST_LOG asks for (RUST_LOG=debug).")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .arg(
+            Arg::new("log-format")
+                .long("log-format")
+                .global(true)
+                .value_name("FORMAT")
+                .value_parser(["text", "json"])
+                .default_value("text")
+                .help("How logs are written"),
+        )
+        .subcommand(run::command())
+        .subcommand(echo::command())
+        .subcommand(inspect::command())
+}
+
+fn main() -> ExitCode {
+    let matches = command().get_matches();
+    start_logging(&matches);
+    let code = match dispatch(&matches) {
+        Ok(code) => code,
+        Err(error) => {
+            tracing::debug!("{error:?}");
+            eprintln!("error: {error:#}");
+            1
+        }
+    };
+    // Not by returning: a guest's read of standard input may still block a thread.
+    std::process::exit(code)
+}
+
+fn dispatch(matches: &ArgMatches) -> anyhow::Result<i32> {
+    let runtime = Runtime::new()?;
+    match matches.subcommand() {
+        Some(("run", matches)) => runtime.block_on(run::run(matches)),
+        Some(("echo", matches)) => runtime.block_on(echo::run(matches)).map(|()| 0),
+        Some(("inspect", matches)) => inspect::run(matches).map(|()| 0),
+        _ => unreachable!("clap requires a subcommand"),
+    }
+}
+
+fn start_logging(matches: &ArgMatches) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    match matches.get_one::<String>("log-format").map(String::as_str) {
+        Some("json") => logs.json().init(),
+        _ => logs.init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_arguments_are_consistent() {
+        super::command().debug_assert();
+    }
+}

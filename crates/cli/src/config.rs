@@ -1,0 +1,118 @@
+//! Settings from flags and from a TOML file, both made of the core's one list.
+
+use anyhow::{Context, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::path::{Path, PathBuf};
+use websocket_provider::{SETTINGS, Setting, SettingError, Settings};
+
+/// Adds `--config` and a flag for every setting.
+pub(crate) fn arguments(command: Command) -> Command {
+    command
+        .arg(
+            Arg::new("config")
+                .long("config")
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("A TOML file with settings, each by the name of its flag; flags win, and lists add up"),
+        )
+        .next_help_heading("Settings")
+        .args(SETTINGS.iter().map(argument))
+}
+
+fn argument(setting: &'static Setting) -> Arg {
+    let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+    let check = |text: &str| Settings::default().set(setting.name, text).map(|()| text.to_owned());
+    Arg::new(setting.name)
+        .long(setting.name)
+        .value_name(setting.value)
+        .help(format!("{}{default}", setting.help))
+        .action(if setting.repeatable { ArgAction::Append } else { ArgAction::Set })
+        .value_parser(check)
+}
+
+/// The settings that the command line asks for, those of its file included.
+pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
+    let mut settings = Settings::default();
+    if let Some(path) = matches.get_one::<PathBuf>("config") {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
+        from_toml(&mut settings, &text).with_context(|| format!("in the configuration file {}", path.display()))?;
+    }
+    for setting in SETTINGS {
+        for value in matches.get_many::<String>(setting.name).into_iter().flatten() {
+            settings.set(setting.name, value)?;
+        }
+    }
+    for path in settings.ca_cert.iter().chain(&settings.client_cert).chain(&settings.client_key) {
+        check_readable(path)?;
+    }
+    Ok(settings)
+}
+
+fn check_readable(path: &Path) -> anyhow::Result<()> {
+    std::fs::File::open(path).map(|_| ()).with_context(|| format!("cannot open {}", path.display()))
+}
+
+fn from_toml(settings: &mut Settings, text: &str) -> anyhow::Result<()> {
+    let table: toml::Table = text.parse()?;
+    for (name, value) in &table {
+        for text in texts(name, value)? {
+            match settings.set(name, &text) {
+                Err(error @ SettingError::Unknown(_)) => bail!("{error}{}", suggestion(name)),
+                outcome => outcome?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A value as the text that a flag would have.
+fn texts(name: &str, value: &toml::Value) -> anyhow::Result<Vec<String>> {
+    Ok(match value {
+        toml::Value::String(text) => vec![text.clone()],
+        toml::Value::Integer(number) => vec![number.to_string()],
+        toml::Value::Boolean(on) => vec![on.to_string()],
+        toml::Value::Array(values) => {
+            let nested: Result<Vec<_>, _> = values.iter().map(|value| texts(name, value)).collect();
+            nested?.concat()
+        }
+        _ => bail!("`{name}` is a {}; write a string, a number, true or false, or a list of strings", value.type_str()),
+    })
+}
+
+fn suggestion(name: &str) -> String {
+    let near = SETTINGS.iter().map(|setting| (strsim::jaro_winkler(name, setting.name), setting.name));
+    match near.max_by(|a, b| a.0.total_cmp(&b.0)) {
+        Some((likeness, near)) if likeness > 0.8 => format!("; did you mean `{near}`?"),
+        _ => format!("; there are {}", SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        from_toml(&mut settings, text).map(|()| settings).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn a_file_takes_values_in_the_types_of_toml() {
+        let settings = parse(
+            "allow = [\"localhost\", \"*.example.com:443\"]\nmax-message-size = 4096\nkeepalive = false\n\
+             receive-wait = \"5s\"",
+        )
+        .unwrap();
+        assert_eq!((settings.allow.len(), settings.max_message_size, settings.keepalive), (2, 4096, false));
+    }
+
+    #[test]
+    fn a_typo_is_named_with_what_was_meant() {
+        assert!(parse("recieve-wait = \"1s\"").unwrap_err().contains("did you mean `receive-wait`?"));
+        assert!(parse("zzz = 1").unwrap_err().contains("there are allow, receive-wait"));
+        assert!(parse("receive-wait = \"1x\"").unwrap_err().contains("500ms"));
+        assert!(parse("[allow]\na = 1").unwrap_err().contains("is a table"));
+        assert!(parse("allow = [").unwrap_err().contains("line 1"));
+    }
+}

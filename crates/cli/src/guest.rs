@@ -1,0 +1,178 @@
+//! Guest files: what kind a file is, what it imports and exports, and what of it this program drives.
+
+use anyhow::{Context, bail};
+use std::{fmt, path::Path};
+use wasmparser::{Parser, Payload};
+use wasmtime::{
+    Engine,
+    component::{
+        Component, Type,
+        types::{ComponentFunc, ComponentItem},
+    },
+};
+
+/// A guest's bytes, by kind.
+pub(crate) enum Guest {
+    Component(Vec<u8>),
+    Module(CoreModule),
+}
+
+/// What a core module imports and exports, by name.
+pub(crate) struct CoreModule {
+    pub(crate) imports: Vec<String>,
+    pub(crate) exports: Vec<String>,
+}
+
+impl Guest {
+    /// Reads a guest file and tells what it is.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Guest> {
+        let shown = path.display();
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read the guest {shown}"))?;
+        if Parser::is_component(&bytes) {
+            Ok(Guest::Component(bytes))
+        } else if Parser::is_core_wasm(&bytes) {
+            let module = CoreModule::parse(&bytes).with_context(|| format!("{shown} is a broken Wasm module"))?;
+            Ok(Guest::Module(module))
+        } else {
+            bail!("{shown} is not WebAssembly: it does not begin with the magic bytes of a component or module")
+        }
+    }
+}
+
+impl CoreModule {
+    fn parse(bytes: &[u8]) -> anyhow::Result<CoreModule> {
+        let (mut imports, mut exports) = (Vec::new(), Vec::new());
+        for payload in Parser::new(0).parse_all(bytes) {
+            match payload? {
+                Payload::ImportSection(section) => {
+                    for import in section.into_imports() {
+                        let import = import?;
+                        imports.push(format!("{}.{}", import.module, import.name));
+                    }
+                }
+                Payload::ExportSection(section) => {
+                    for export in section {
+                        exports.push(export?.name.to_owned());
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(CoreModule { imports, exports })
+    }
+
+    /// What this module needs to become a guest of this program.
+    pub(crate) fn advice(&self) -> &'static str {
+        if self.imports.iter().any(|import| import.starts_with("wasi_snapshot_preview1.")) {
+            "it was built for WASI preview 1: build it for wasm32-wasip2, or make a component of it with \
+             `wasm-tools component new --adapt`"
+        } else {
+            "make a component of it with `wasm-tools component new`, or build it for wasm32-wasip2"
+        }
+    }
+}
+
+/// Compiles the component of a guest file.
+pub(crate) fn compile(engine: &Engine, path: &Path, bytes: &[u8]) -> anyhow::Result<Component> {
+    let compiled = Component::new(engine, bytes).map_err(anyhow::Error::from);
+    compiled.with_context(|| format!("{} cannot be compiled", path.display()))
+}
+
+/// What `run` can do with a component.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Entry {
+    /// Run it as a command: the export `wasi:cli/run` of this version.
+    Command(String),
+    /// Call `call: func() -> string` of this interface.
+    Call(String),
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Entry::Command(name) => write!(f, "{name} (a command)"),
+            Entry::Call(name) => write!(f, "{name} (call: func() -> string)"),
+        }
+    }
+}
+
+/// The name of the one function that [`Entry::Call`] calls.
+pub(crate) const CALL: &str = "call";
+
+/// Everything that `run` can drive, commands first.
+pub(crate) fn entries(engine: &Engine, component: &Component) -> Vec<Entry> {
+    let (mut commands, mut calls) = (Vec::new(), Vec::new());
+    for (name, item) in component.component_type().exports(engine) {
+        let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
+        if name.starts_with("wasi:cli/run@0.2.") {
+            commands.push(Entry::Command(name.to_owned()));
+        }
+        for (function, item) in instance.exports(engine) {
+            if function == CALL && matches!(item.ty, ComponentItem::ComponentFunc(ty) if gives_string(&ty)) {
+                calls.push(Entry::Call(name.to_owned()));
+            }
+        }
+    }
+    [commands, calls].concat()
+}
+
+fn gives_string(function: &ComponentFunc) -> bool {
+    let mut results = function.results();
+    function.params().len() == 0 && matches!((results.next(), results.next()), (Some(Type::String), None))
+}
+
+/// The one entry to drive: the command, or the only call, or the call that `name` picks.
+pub(crate) fn choose(entries: &[Entry], name: Option<&str>) -> Result<Entry, String> {
+    let calls: Vec<&Entry> = entries.iter().filter(|entry| matches!(entry, Entry::Call(_))).collect();
+    let list = |entries: &[&Entry]| entries.iter().map(|entry| format!("`{entry}`")).collect::<Vec<_>>().join(", ");
+    match (name, entries) {
+        (Some(name), _) => match calls.iter().filter(|entry| is_named(entry, name)).collect::<Vec<_>>()[..] {
+            [entry] => Ok((*entry).clone()),
+            [] => Err(format!(
+                "no interface {name:?} has a function `{CALL}: func() -> string`; there are {}",
+                list(&calls)
+            )),
+            _ => Err(format!("{name:?} means more than one of {}; write the whole name", list(&calls))),
+        },
+        (None, [entry @ Entry::Command(_), ..]) => Ok(entry.clone()),
+        (None, [entry]) => Ok(entry.clone()),
+        (None, []) => Err("there is nothing in it that `run` can drive".to_owned()),
+        (None, _) => Err(format!("it exports several; pick one with --call NAME: {}", list(&calls))),
+    }
+}
+
+/// Whether an interface is meant by `name`: whole, or without its version, or without its package.
+fn is_named(entry: &Entry, name: &str) -> bool {
+    let Entry::Call(interface) = entry else { return false };
+    let unversioned = interface.split('@').next().unwrap_or(interface);
+    let bare = unversioned.rsplit('/').next().unwrap_or(unversioned);
+    [interface, unversioned, bare].contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(name: &str) -> Entry {
+        Entry::Call(name.to_owned())
+    }
+
+    #[test]
+    fn a_command_wins_unless_a_call_is_named() {
+        let entries = [Entry::Command("wasi:cli/run@0.2.3".to_owned()), call("a:b/c@1.0.0")];
+        assert_eq!(choose(&entries, None), Ok(entries[0].clone()));
+        for name in ["a:b/c@1.0.0", "a:b/c", "c"] {
+            assert_eq!(choose(&entries, Some(name)), Ok(entries[1].clone()));
+        }
+    }
+
+    #[test]
+    fn several_calls_need_a_name_that_means_one() {
+        let entries = [call("a:b/c"), call("a:d/c")];
+        assert!(choose(&entries, None).unwrap_err().contains("--call NAME"));
+        assert!(choose(&entries, Some("c")).unwrap_err().contains("more than one"));
+        assert!(choose(&entries, Some("x")).unwrap_err().contains("a:b/c"));
+        assert_eq!(choose(&entries, Some("a:d/c")), Ok(call("a:d/c")));
+        assert!(choose(&[], None).is_err());
+    }
+}

@@ -1,0 +1,230 @@
+//! `run`: a component as a command, or one call of it.
+
+use crate::{
+    config,
+    guest::{CALL, Entry, Guest, choose, compile, entries},
+    stop,
+};
+use anyhow::{Context, anyhow, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use wasmtime::{
+    Config, Engine, Store, Trap,
+    component::{Component, ComponentNamedList, InstancePre, Lift, Linker, ResourceTable},
+};
+use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
+use websocket_provider::{
+    Endpoint, WebsocketCtx, WebsocketCtxView, WebsocketView,
+    p2::{VERSIONS, add_to_linker},
+};
+
+/// How long a guest may compute before others on its thread have a turn.
+const TIME_SLICE: Duration = Duration::from_millis(10);
+/// The exit code after Ctrl-C, as shells expect it: 128 and the signal's number.
+const INTERRUPTED: i32 = 130;
+
+pub(crate) fn command() -> Command {
+    let command = Command::new("run")
+        .about("Runs a component: wasi:cli/run as a command, or `call: func() -> string` of an interface")
+        .after_help(
+            "Example: websocket-provider run --allow localhost:9001 --env WS_URL=ws://localhost:9001 guest.wasm",
+        )
+        .arg(
+            Arg::new("guest")
+                .value_name("GUEST.wasm")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("The component to run"),
+        )
+        .arg(Arg::new("args").value_name("ARGS").num_args(0..).last(true).help("What a command gets as its arguments"))
+        .arg(
+            Arg::new("env")
+                .long("env")
+                .value_name("NAME[=VALUE]")
+                .action(ArgAction::Append)
+                .value_parser(variable)
+                .help("An environment variable for the guest; without a value, this program's own"),
+        )
+        .arg(Arg::new("call").long("call").value_name("NAME").help("The interface whose `call` is called"));
+    config::arguments(command)
+}
+
+/// One `--env`: a variable and its value.
+type Variable = (String, String);
+
+fn variable(text: &str) -> Result<Variable, String> {
+    match text.split_once('=') {
+        Some(("", _)) => Err("a variable needs a name".to_owned()),
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => match std::env::var(text) {
+            Ok(value) => Ok((text.to_owned(), value)),
+            Err(error) => Err(format!("{error}; give a value with {text}=VALUE")),
+        },
+    }
+}
+
+/// What the store of a guest holds.
+struct Host {
+    table: ResourceTable,
+    wasi: WasiCtx,
+    websocket: WebsocketCtx,
+}
+
+impl WasiView for Host {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WebsocketView for Host {
+    fn websocket(&mut self) -> WebsocketCtxView<'_> {
+        WebsocketCtxView { ctx: &mut self.websocket, table: &mut self.table }
+    }
+}
+
+/// Runs the guest that the command line names; gives the exit code.
+pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
+    let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
+    let endpoint = Endpoint::new(config::settings(matches)?)?;
+    let engine = engine()?;
+    let (pre, entry) = load(&engine, path, matches.get_one::<String>("call").map(String::as_str))?;
+    let host =
+        Host { table: ResourceTable::new(), wasi: wasi(path, matches), websocket: WebsocketCtx::new(endpoint.clone()) };
+    let shown = path.display().to_string();
+    // A task of its own: the guest then shares a thread with the sockets that it waits for.
+    let mut guest = tokio::spawn(async move { drive(&pre, entry, host).await.map_err(|error| explain(&shown, error)) });
+    let outcome = tokio::select! {
+        outcome = &mut guest => outcome?,
+        stopped = stop::requested() => {
+            stopped.context("cannot wait for Ctrl-C")?;
+            guest.abort();
+            // It ends at its next wait or time slice, and drops its connections.
+            let _ = guest.await;
+            Ok(INTERRUPTED)
+        }
+    };
+    tokio::select! {
+        () = endpoint.closed() => {}
+        _ = stop::requested() => {}
+    }
+    outcome
+}
+
+fn engine() -> anyhow::Result<Engine> {
+    let mut config = Config::new();
+    config.concurrency_support(false).epoch_interruption(true);
+    let engine = Engine::new(&config)?;
+    let ticking = engine.weak();
+    std::thread::Builder::new().name("time slices".to_owned()).spawn(move || {
+        while let Some(engine) = ticking.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(TIME_SLICE);
+        }
+    })?;
+    Ok(engine)
+}
+
+fn wasi(path: &Path, matches: &ArgMatches) -> WasiCtx {
+    let mut wasi = WasiCtx::builder();
+    wasi.inherit_stdio().arg(path.display().to_string());
+    for arg in matches.get_many::<String>("args").into_iter().flatten() {
+        wasi.arg(arg);
+    }
+    for (name, value) in matches.get_many::<Variable>("env").into_iter().flatten() {
+        wasi.env(name, value);
+    }
+    wasi.build()
+}
+
+fn load(engine: &Engine, path: &Path, call: Option<&str>) -> anyhow::Result<(InstancePre<Host>, Entry)> {
+    let shown = path.display();
+    let bytes = match Guest::read(path)? {
+        Guest::Component(bytes) => bytes,
+        Guest::Module(module) => bail!("{shown} is a core module, and `run` takes components: {}", module.advice()),
+    };
+    let component = compile(engine, path, &bytes)?;
+    let entry =
+        choose(&entries(engine, &component), call).map_err(|why| nothing_to_run(engine, &component, path, &why))?;
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    add_to_linker(&mut linker)?;
+    let pre = linker.instantiate_pre(&component).map_err(|error| cannot_link(engine, &component, path, error))?;
+    Ok((pre, entry))
+}
+
+fn nothing_to_run(engine: &Engine, component: &Component, path: &Path, why: &str) -> anyhow::Error {
+    let exports: Vec<_> = component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect();
+    let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
+    anyhow!(
+        "cannot run {}: {why}. It exports {exports}; `run` drives wasi:cli/run@0.2 and interfaces with a function \
+         `{CALL}: func() -> string`",
+        path.display()
+    )
+}
+
+fn cannot_link(engine: &Engine, component: &Component, path: &Path, error: wasmtime::Error) -> anyhow::Error {
+    let shown = path.display();
+    let imports = component.component_type();
+    let foreign = imports.imports(engine).map(|(name, _)| name).find(|name| {
+        let version = name.strip_prefix("wasmcloud:websocket/").and_then(|rest| rest.split_once('@'));
+        version.is_some_and(|(_, version)| !VERSIONS.contains(&version))
+    });
+    match foreign {
+        Some(import) => anyhow!(
+            "{shown} imports {import}, and this program has wasmcloud:websocket in the versions {}; build the guest \
+             against one of them",
+            VERSIONS.join(" and ")
+        ),
+        None => anyhow::Error::from(error).context(format!("{shown} imports what this program does not have")),
+    }
+}
+
+/// Instantiates the guest and drives its entry; gives the exit code.
+async fn drive(pre: &InstancePre<Host>, entry: Entry, host: Host) -> wasmtime::Result<i32> {
+    let mut store = Store::new(pre.engine(), host);
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_async_yield_and_update(1);
+    let outcome = match entry {
+        Entry::Command(interface) => {
+            let done = invoke::<(Result<(), ()>,)>(&mut store, pre, &interface, "run").await;
+            done.map(|(outcome,)| i32::from(outcome.is_err()))
+        }
+        Entry::Call(interface) => invoke::<(String,)>(&mut store, pre, &interface, CALL).await.map(|(text,)| {
+            println!("{text}");
+            0
+        }),
+    };
+    match outcome {
+        Err(error) => error.downcast_ref::<I32Exit>().map(|exit| exit.0).ok_or(error),
+        code => code,
+    }
+}
+
+/// Calls a function without parameters of an exported interface.
+async fn invoke<R: ComponentNamedList + Lift + Send + Sync + 'static>(
+    store: &mut Store<Host>,
+    pre: &InstancePre<Host>,
+    interface: &str,
+    function: &str,
+) -> wasmtime::Result<R> {
+    let instance = pre.instantiate_async(&mut *store).await?;
+    let missing = || wasmtime::Error::msg(format!("the instance has no function {function} in {interface}"));
+    let interface = instance.get_export_index(&mut *store, None, interface).ok_or_else(missing)?;
+    let index = instance.get_export_index(&mut *store, Some(&interface), function).ok_or_else(missing)?;
+    instance.get_typed_func::<(), R>(&mut *store, index)?.call_async(&mut *store, ()).await
+}
+
+/// One paragraph for a guest that did not end by itself.
+fn explain(guest: &str, error: wasmtime::Error) -> anyhow::Error {
+    match error.downcast_ref::<Trap>() {
+        Some(trap) => {
+            tracing::debug!("{error:?}");
+            anyhow!("{guest} trapped: {trap}. Its own messages are above; RUST_LOG=debug shows where it was")
+        }
+        None => anyhow::Error::from(error).context(format!("{guest} failed")),
+    }
+}

@@ -1,0 +1,7 @@
+//! `wasmcloud:websocket` for components of WASI 0.2, whose calls are synchronous to the guest and
+//! asynchronous to the host.
+
+mod bindings;
+mod host;
+
+pub use host::{VERSIONS, add_to_linker};
