@@ -1,1 +1,17 @@
-//! x
+//! What the end-to-end tests share: the program and the guests that `make build` has built, and
+//! servers of another maker to talk to.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod program;
+mod server;
+
+pub use program::{Running, guest, guest_path, interrupt, program, run};
+pub use server::{Behaviour, Seen, Server, authority};
+
+use std::{future::Future, time::Duration};
+
+/// Awaits what must come, and fails the test rather than hang when it does not.
+pub async fn soon<F: Future>(what: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(30), what).await.expect("this takes much too long")
+}

@@ -84,6 +84,8 @@ pub(crate) struct Driver {
     /// Once all is written, TCP ends from here: the server does that first (RFC 6455 section 7.1.1),
     /// and so does whoever fails the connection.
     ends_first: bool,
+    /// Our end of TCP is ended.
+    ended: bool,
     /// Nobody holds the connection any more.
     abandoned: bool,
     /// When closing must be done.
@@ -126,6 +128,7 @@ impl Driver {
             blocked: false,
             corked: false,
             ends_first: role == Role::Server,
+            ended: false,
             abandoned: false,
             close_by: None,
             heard: Instant::now(),
@@ -223,9 +226,17 @@ impl Driver {
             self.write(cx);
             self.read(cx);
             self.keep_time(cx);
-            if self.blocked || (self.output.is_empty() && !self.unflushed) || self.transport.is_none() {
+            if self.blocked || !self.has_to_write() {
                 break;
             }
+        }
+    }
+
+    fn has_to_write(&self) -> bool {
+        match self.phase {
+            Phase::Closed => false,
+            Phase::Ending if self.ends_first && !self.ended => true,
+            _ => !self.output.is_empty() || self.unflushed,
         }
     }
 
@@ -299,8 +310,9 @@ impl Driver {
             ready!(transport.as_mut().poll_flush(cx))?;
             self.unflushed = false;
         }
-        if self.phase == Phase::Ending && self.ends_first {
+        if self.phase == Phase::Ending && self.ends_first && !self.ended {
             ready!(transport.as_mut().poll_shutdown(cx))?;
+            self.ended = true;
         }
         Poll::Ready(Ok(()))
     }

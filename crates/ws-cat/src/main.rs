@@ -22,7 +22,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
     let Some(url) = args.next() else {
         eprintln!("{USAGE}");
-        return ExitCode::from(2);
+        return ExitCode::FAILURE;
     };
     match talk(url, args.collect()) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,48 @@
+# The two that matter: `make run` shows it work, `make test` proves it.
+
+GUESTS := -p guest-example -p ws-cat --target wasm32-wasip2 --release
+
+.PHONY: help run test build guests lint doc wit-check wit-package licences advisories setup
+
+help: ## list what make can do
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+run: build ## run the example guest against an echo server, over ws:// and wss://
+	@scripts/run
+
+test: build ## run every test
+	cargo test --workspace --exclude guest-example --exclude ws-cat
+
+build: guests ## build the program, the libraries and the guests
+	@echo "building the program (the first time takes some minutes)"
+	@cargo build
+
+guests: setup
+	@echo "building the guests for wasm32-wasip2"
+	@cargo build $(GUESTS)
+
+lint: setup ## formatting and clippy, warnings denied
+	cargo fmt --all --check
+	cargo clippy --workspace --exclude guest-example --exclude ws-cat --all-targets -- -D warnings
+	cargo clippy $(GUESTS) -- -D warnings
+
+doc: ## the documentation of the libraries
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --exclude guest-example --exclude ws-cat
+
+wit-check: ## validate the WIT package with wasm-tools
+	wasm-tools component wit --wasm wit -o target/wasmcloud-websocket.wasm
+	wasm-tools validate --features all target/wasmcloud-websocket.wasm
+
+wit-package: ## write the WIT package as an archive that wit-deps takes
+	scripts/wit-package
+
+licences: ## check the licences and sources of all dependencies
+	cargo deny --all-features check licenses bans sources
+
+advisories: ## check dependencies against the advisory database (needs the internet)
+	cargo deny --all-features check advisories
+
+setup:
+	@command -v cargo >/dev/null || { echo "Rust is missing: install Rust 1.95 with rustup (https://rustup.rs), then run make again" >&2; exit 1; }
+	@rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2 || \
+		{ echo "the Rust target wasm32-wasip2 is missing and cannot be added: run 'rustup target add wasm32-wasip2'" >&2; exit 1; }

@@ -1,0 +1,90 @@
+//! The program under test, as a person runs it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{ExitStatus, Output, Stdio},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+/// The folder that cargo builds into.
+fn target() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    // target/debug/deps/test
+    test.ancestors().nth(3).expect("a test is in the target folder").to_owned()
+}
+
+fn built(path: PathBuf) -> PathBuf {
+    assert!(path.exists(), "{} is missing: run the tests with `make test`, which builds it", path.display());
+    path
+}
+
+/// A command line of the program, without colours, secrets of the environment or standard input.
+pub fn program() -> Command {
+    let mut command = Command::new(built(target().join("debug/websocket-provider")));
+    command.kill_on_drop(true).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command
+}
+
+/// Where a guest of this workspace is.
+pub fn guest_path(name: &str) -> PathBuf {
+    built(target().join("wasm32-wasip2/release").join(name).with_extension("wasm"))
+}
+
+/// A guest's bytes.
+pub fn guest(name: &str) -> Vec<u8> {
+    std::fs::read(guest_path(name)).expect("a guest can be read")
+}
+
+/// Runs a guest to its end.
+pub async fn run(options: &[&str], guest: &Path) -> Output {
+    crate::soon(program().arg("run").args(options).arg(guest).output()).await.expect("the program starts")
+}
+
+/// Sends the signal of Ctrl-C to a child that runs.
+pub async fn interrupt(child: &Child) {
+    let id = child.id().expect("it runs").to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill starts");
+    assert!(sent.success());
+}
+
+/// A program that was started and prints lines.
+pub struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    /// Starts the program.
+    pub fn start(args: &[&str]) -> Running {
+        let mut child = program().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let stdout = child.stdout.take().expect("standard output is piped");
+        Running { child, lines: BufReader::new(stdout).lines() }
+    }
+
+    /// The rest of the next line that begins with `prefix`.
+    pub async fn line(&mut self, prefix: &str) -> String {
+        loop {
+            let line = crate::soon(self.lines.next_line()).await.expect("its output can be read");
+            let line = line.unwrap_or_else(|| panic!("the program ended before it printed {prefix:?}"));
+            if let Some(rest) = line.strip_prefix(prefix) {
+                return rest.to_owned();
+            }
+        }
+    }
+
+    /// Sends the signal of Ctrl-C; gives the exit status and what was logged.
+    pub async fn interrupt(mut self) -> (ExitStatus, String) {
+        interrupt(&self.child).await;
+        let mut errors = String::new();
+        let mut stderr = self.child.stderr.take().expect("standard error is piped");
+        let status = crate::soon(async {
+            stderr.read_to_string(&mut errors).await.expect("its errors can be read");
+            self.child.wait().await.expect("it ends")
+        })
+        .await;
+        (status, errors)
+    }
+}

@@ -1,0 +1,146 @@
+//! Bad input: one paragraph that names the thing and the remedy, exit code 1, or 2 for usage.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use tests::{guest_path, program, soon};
+use tokio::net::TcpListener;
+
+/// Runs the program with bad input; checks the form of its complaint, and gives it.
+async fn complaint(args: &[&str], code: i32) -> String {
+    let output = soon(program().args(args).env("RUST_BACKTRACE", "1").output()).await.unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {errors}");
+    assert_eq!(output.stdout, b"", "{args:?}: answers go to standard output, complaints do not");
+    assert!(errors.starts_with("error: "), "{errors}");
+    assert!(!errors.contains("backtrace") && !errors.contains("panicked"), "{errors}");
+    assert!(code == 2 || !errors.trim_end().contains("\n\n"), "one paragraph: {errors}");
+    errors
+}
+
+fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A component that exports `test:text/NAME` for every name, with this body of `call`.
+fn component(names: &[&str], body: &str) -> Vec<u8> {
+    component_with("", names, body)
+}
+
+fn component_with(imports: &str, names: &[&str], body: &str) -> Vec<u8> {
+    let exports: String =
+        names.iter().map(|name| format!("(export \"test:text/{name}\" (instance $interface))")).collect();
+    wat::parse_str(format!(
+        r#"(component
+            {imports}
+            (core module $m
+                (memory (export "memory") 1)
+                (data (i32.const 0) "\08\00\00\00\05\00\00\00hello")
+                (func (export "call") (result i32) {body}))
+            (core instance $i (instantiate $m))
+            (func $call (result string) (canon lift (core func $i "call") (memory $i "memory")))
+            (instance $interface (export "call" (func $call)))
+            {exports})"#
+    ))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_guest_that_cannot_be_one_is_told_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.wasm");
+    assert!(complaint(&["run", text(&missing)], 1).await.contains("missing.wasm"));
+    let not_wasm = file(&folder, "notes.txt", "hello");
+    assert!(complaint(&["run", text(&not_wasm)], 1).await.contains("is not WebAssembly"));
+    let module = file(&folder, "module.wasm", wat::parse_str("(module)").unwrap());
+    assert!(complaint(&["run", text(&module)], 1).await.contains("wasm-tools component new"));
+    let mut cut = component(&["a"], "i32.const 0");
+    cut.truncate(cut.len() / 2);
+    let cut = file(&folder, "cut.wasm", cut);
+    assert!(complaint(&["run", text(&cut)], 1).await.contains("cannot be compiled"));
+    assert!(complaint(&["inspect", text(&missing)], 1).await.contains("missing.wasm"));
+}
+
+#[tokio::test]
+async fn a_component_that_run_cannot_drive_is_listed_with_what_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = file(&folder, "empty.wasm", wat::parse_str("(component)").unwrap());
+    let why = complaint(&["run", text(&empty)], 1).await;
+    assert!(why.contains("exports nothing") && why.contains("call: func() -> string"), "{why}");
+    let several = file(&folder, "several.wasm", component(&["one", "two"], "i32.const 0"));
+    let why = complaint(&["run", text(&several)], 1).await;
+    assert!(why.contains("test:text/one") && why.contains("test:text/two") && why.contains("--call"), "{why}");
+    let output = soon(program().args(["run", "--call", "two", text(&several)]).output()).await.unwrap();
+    assert_eq!(output.stdout, b"hello\n");
+}
+
+#[tokio::test]
+async fn an_import_that_nobody_provides_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let import = r#"(import "other:thing/api" (instance (export "f" (func))))"#;
+    let path = file(&folder, "foreign.wasm", component_with(import, &["a"], "i32.const 0"));
+    let why = complaint(&["run", text(&path)], 1).await;
+    assert!(why.contains("foreign.wasm imports what") && why.contains("other:thing/api"), "{why}");
+}
+
+#[tokio::test]
+async fn a_trap_ends_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let trap = file(&folder, "trap.wasm", component(&["a"], "unreachable"));
+    let why = complaint(&["run", text(&trap)], 1).await;
+    assert!(why.contains("trap.wasm trapped") && why.contains("unreachable"), "{why}");
+}
+
+#[tokio::test]
+async fn settings_with_a_typo_are_usage_errors_on_the_command_line() {
+    let guest = guest_path("guest_example");
+    for (args, named) in [
+        (["--receive-wait", "soon"], "500ms"),
+        (["--max-message-size", "big"], "16MiB"),
+        (["--allow", "ws://a"], "without a scheme"),
+        (["--recieve-wait", "1s"], "--receive-wait"),
+        (["--env", "SURELY_UNSET_VARIABLE"], "SURELY_UNSET_VARIABLE=VALUE"),
+    ] {
+        let why = complaint(&["run", args[0], args[1], text(&guest)], 2).await;
+        assert!(why.contains(named), "{why}");
+    }
+    assert!(complaint(&["run"], 2).await.contains("GUEST.wasm"));
+    assert!(complaint(&["fly"], 2).await.contains("fly"));
+}
+
+#[tokio::test]
+async fn a_configuration_file_with_a_typo_is_named_with_the_remedy() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = guest_path("guest_example");
+    for (content, remedy) in [
+        ("recieve-wait = \"1s\"", "did you mean `receive-wait`?"),
+        ("receive-wait = 1", "500ms"),
+        ("allow = [", "line 1"),
+        ("connect-timeout = \"1h\"", "connect-timeout-max"),
+        ("ca-cert = \"/does/not/exist.pem\"", "/does/not/exist.pem"),
+    ] {
+        let config = file(&folder, "typo.toml", content);
+        let why = complaint(&["run", "--config", text(&config), text(&guest)], 1).await;
+        assert!(why.contains(remedy), "{content}: {why}");
+    }
+    let why = complaint(&["run", "--config", "/does/not/exist.toml", text(&guest)], 1).await;
+    assert!(why.contains("/does/not/exist.toml"), "{why}");
+    let not_pem = file(&folder, "empty.pem", "");
+    let why = complaint(&["run", "--ca-cert", text(&not_pem), text(&guest)], 1).await;
+    assert!(why.contains("ca-cert") && why.contains("no certificate"), "{why}");
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let why = complaint(&["echo", "--listen", &address], 1).await;
+    assert!(why.contains(&address) && why.contains("--listen"), "{why}");
+}
