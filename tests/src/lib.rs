@@ -6,7 +6,7 @@
 mod program;
 mod server;
 
-pub use program::{Running, guest, guest_path, interrupt, program, run};
+pub use program::{Running, example_path, guest, guest_path, interrupt, program, run};
 pub use server::{Behaviour, Seen, Server, authority};
 
 use std::{future::Future, time::Duration};

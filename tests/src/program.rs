@@ -33,6 +33,11 @@ pub fn guest_path(name: &str) -> PathBuf {
     built(target().join("wasm32-wasip2/release").join(name).with_extension("wasm"))
 }
 
+/// Where an example of this workspace's libraries is; testing the workspace builds them.
+pub fn example_path(name: &str) -> PathBuf {
+    built(target().join("debug/examples").join(name))
+}
+
 /// A guest's bytes.
 pub fn guest(name: &str) -> Vec<u8> {
     std::fs::read(guest_path(name)).expect("a guest can be read")
