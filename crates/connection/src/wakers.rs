@@ -1,5 +1,5 @@
-//! Who is woken when a connection's socket is ready: those who wait in a call, and otherwise the
-//! connection's own task. A guest that waits is then served without a detour through the task.
+//! Who is woken when a connection's socket is ready: those who wait in a call, so that they are served
+//! without a detour, and the connection's own task, since a guest may hold a call that it does not poll.
 
 use parking_lot::Mutex;
 use std::{
@@ -35,12 +35,10 @@ impl Wakers {
         }
     }
 
-    /// Wakes everyone who waits in a call; says whether anyone did.
-    pub(crate) fn wake_callers(&self) -> bool {
+    /// Wakes everyone who waits in a call.
+    pub(crate) fn wake_callers(&self) {
         let callers = std::mem::take(&mut self.0.lock().callers);
-        let any = !callers.is_empty();
         callers.into_iter().for_each(|(_, waker)| waker.wake());
-        any
     }
 }
 
@@ -50,14 +48,13 @@ impl Wake for Wakers {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.wake_callers() {
-            self.wake_task();
-        }
+        // A tokio worker runs first what was woken last.
+        self.wake_task();
+        self.wake_callers();
     }
 }
 
-/// One call's place among those who wait. Given up before the call is done, it hands the socket back
-/// to the task, since the wake that served the caller may have been the only one.
+/// One call's place among those who wait.
 pub(crate) struct Place<'a> {
     wakers: &'a Wakers,
     id: Option<u64>,
@@ -95,9 +92,6 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if self.id.is_some() {
-            self.leave();
-            self.wakers.wake_task();
-        }
+        self.leave();
     }
 }
