@@ -37,11 +37,6 @@ pub(crate) async fn waits<F: Future>(call: &mut Pin<Box<F>>) -> bool {
     poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_pending())).await
 }
 
-/// Polls a call once, as a guest does that begins it and then turns to something else.
-pub(crate) async fn poll_once<F: Future + Unpin>(call: &mut F) -> Poll<F::Output> {
-    poll_fn(|cx| Poll::Ready(Pin::new(&mut *call).poll(cx))).await
-}
-
 /// Waits for a state that nothing else announces.
 pub(crate) async fn reaches(connection: &Connection, state: ConnectionState) {
     soon(async {
