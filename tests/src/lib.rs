@@ -3,9 +3,11 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+mod build;
 mod program;
 mod server;
 
+pub use build::build_guest;
 pub use program::{Running, example_path, guest, guest_path, interrupt, program, run};
 pub use server::{Behaviour, Seen, Server, authority};
 

@@ -1,0 +1,95 @@
+//! What people read must be true: the README's commands and guest work, and the tables of settings say
+//! what the code does.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use tests::{Behaviour, Running, Server, build_guest, program, run, soon};
+use tokio::net::TcpListener;
+use websocket_provider::SETTINGS;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// The fenced blocks of a document in one language.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    document.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn every_command_of_the_readme_works() {
+    // The port that the README uses may be taken here.
+    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port().to_string();
+    let ci = read(".ci/run");
+    let mut servers = Vec::new();
+    let mut count = 0;
+    for line in blocks(&read("README.md"), "sh").iter().flat_map(|block| block.lines()) {
+        let line = line.replace("9001", &free);
+        let mut words = line.split('#').next().unwrap().split_whitespace();
+        count += 1;
+        match words.next().unwrap() {
+            "make" => assert!(ci.contains(line.split('#').next().unwrap().trim()), "CI does not run {line:?}"),
+            "target/debug/websocket-provider" => {
+                let args: Vec<&str> = words.collect();
+                if args[0] == "echo" {
+                    let mut server = Running::start(&args);
+                    server.line("listening on ").await;
+                    servers.push(server);
+                } else {
+                    let output = soon(program().args(&args).current_dir(root()).output()).await.unwrap();
+                    assert!(output.status.success(), "{line}: {output:?}");
+                    assert!(!String::from_utf8_lossy(&output.stdout).contains("ERROR"), "{line}: {output:?}");
+                }
+            }
+            other => panic!("nobody knows how to run {other:?} of the README"),
+        }
+    }
+    assert!(count > 5, "the README has commands");
+}
+
+#[tokio::test]
+async fn the_guest_of_the_readme_builds_and_talks() {
+    let readme = read("README.md");
+    let folder = tempfile::tempdir().unwrap();
+    let source = &blocks(&readme, "rust")[0];
+    assert!(blocks(&readme, "toml")[0].starts_with("websocket = "), "the manifest names the package");
+    let deps = folder.path().join("wit/deps/websocket");
+    std::fs::create_dir_all(&deps).unwrap();
+    for file in ["types.wit", "client.wit"] {
+        std::fs::copy(root().join("wit").join(file), deps.join(file)).unwrap();
+    }
+    std::fs::write(folder.path().join("wit/world.wit"), &blocks(&readme, "wit")[0]).unwrap();
+    let guest = build_guest(folder.path(), source).await;
+    let server = Server::start(Behaviour::Echo).await;
+    let output = run(&["--allow", "localhost", "--env", &format!("WS_URL={}", server.url)], &guest).await;
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Some(Message::Text(\"hello\"))\n", "{output:?}");
+}
+
+#[test]
+fn the_contract_lists_every_setting_with_its_default() {
+    let contract = read("wit/README.md");
+    let table = contract.split("## Host settings").nth(1).unwrap();
+    for setting in SETTINGS {
+        let start = format!("| `{}` |", setting.name);
+        let row = table.lines().find(|line| line.starts_with(&start));
+        let row = row.unwrap_or_else(|| panic!("wit/README.md has no row for {}", setting.name));
+        let default = setting.default.map_or("| none |".to_owned(), |default| format!("| `{default}` |"));
+        assert!(row.contains(&default), "{row:?} should say {default}");
+    }
+}
+
+#[tokio::test]
+async fn the_help_lists_every_setting_with_its_default() {
+    let output = soon(program().args(["run", "--help"]).output()).await.unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    for setting in SETTINGS {
+        assert!(help.contains(&format!("--{} <{}>", setting.name, setting.value)), "{}", setting.name);
+        assert!(setting.default.is_none_or(|default| help.contains(&format!("[default: {default}]"))));
+    }
+}
