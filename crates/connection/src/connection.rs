@@ -62,10 +62,10 @@ impl Connection {
         let wakers = Arc::new(Wakers::default());
         let socket_waker = Waker::from(Arc::clone(&wakers));
         let shared = Arc::new(Shared { limits, driver: Mutex::new(driver), wakers, socket_waker });
-        let task = Arc::clone(&shared);
+        let task = Task(Arc::clone(&shared));
         tokio::spawn(async move {
-            let _held = held;
-            task.run().await;
+            let (_held, task) = (held, task);
+            task.0.run().await;
         });
         Connection { shared, url, subprotocol }
     }
@@ -194,8 +194,6 @@ impl Shared {
 
     /// The connection's task: drives it while nobody waits in a call, and at its deadlines.
     async fn run(&self) {
-        // Whatever ends this task, a runtime that shuts down included, ends the connection.
-        let _stop = StopOnDrop(self);
         let mut alarm = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {
             self.wakers.set_task(cx.waker());
@@ -223,9 +221,11 @@ impl Shared {
     }
 }
 
-struct StopOnDrop<'a>(&'a Shared);
+/// Whatever ends the connection's task, a runtime that shuts down before it ever ran included, ends the
+/// connection.
+struct Task(Arc<Shared>);
 
-impl Drop for StopOnDrop<'_> {
+impl Drop for Task {
     fn drop(&mut self) {
         self.0.turn(|driver, _| driver.stop());
     }
