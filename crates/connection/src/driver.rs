@@ -243,38 +243,47 @@ impl Driver {
     /// When [`Driver::drive`] must be called again, whatever the socket does.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Open => [self.keepalive_due(), self.close_by].into_iter().flatten().min(),
+            Phase::Open => self.silence_ends(),
             Phase::CloseSent | Phase::Ending => self.close_by,
             Phase::Closed => None,
         }
     }
 
-    fn keepalive_due(&self) -> Option<Instant> {
-        let since = self.pinged.filter(|pinged| *pinged >= self.heard).unwrap_or(self.heard);
-        self.limits.keepalive.map(|interval| since + interval)
+    /// How long the peer may be silent: until the next ping, or until nothing can be left of what it
+    /// sent before the transport failed.
+    fn silence_ends(&self) -> Option<Instant> {
+        let pinged = self.pinged.filter(|pinged| *pinged >= self.heard);
+        match self.write_error {
+            Some(_) => self.heard.checked_add(self.limits.close_timeout),
+            None => pinged.unwrap_or(self.heard).checked_add(self.limits.keepalive?),
+        }
     }
 
     fn keep_time(&mut self, cx: &mut Context<'_>) {
         let now = Instant::now();
-        if self.close_by.is_some_and(|by| now >= by) {
-            let late = self.write_error.take().unwrap_or(Error::Timeout);
-            return self.end((self.phase != Phase::Ending).then_some(late));
-        }
-        if self.phase != Phase::Open || self.keepalive_due().is_none_or(|due| now < due) {
+        if self.deadline().is_none_or(|due| now < due) {
             return;
         }
-        if self.paused {
+        match self.phase {
             // The guest is slow, not the peer: what waits unread is a sign of life.
-            self.heard = now;
-        } else if self.pinged.is_some_and(|pinged| pinged >= self.heard) {
-            tracing::debug!("the peer answers no keep-alive ping");
-            let info = CloseInfo { code: 1011, reason: Some("keep-alive timeout".to_owned()) };
-            self.encoder.close(Some(&info), &mut self.output);
-            self.write(cx);
-            self.end(Some(Error::Timeout));
-        } else {
-            self.encoder.message(&Message::Ping(Bytes::copy_from_slice(&self.tag)), &mut self.output);
-            self.pinged = Some(now);
+            Phase::Open if self.paused => self.heard = now,
+            Phase::Open if self.write_error.is_some() => self.lost("the peer is silent"),
+            Phase::Open if self.pinged.is_some_and(|pinged| pinged >= self.heard) => {
+                tracing::debug!("the peer answers no keep-alive ping");
+                let info = CloseInfo { code: 1011, reason: Some("keep-alive timeout".to_owned()) };
+                self.encoder.close(Some(&info), &mut self.output);
+                self.write(cx);
+                self.end(Some(Error::Timeout));
+            }
+            Phase::Open => {
+                self.encoder.message(&Message::Ping(Bytes::copy_from_slice(&self.tag)), &mut self.output);
+                self.pinged = Some(now);
+            }
+            Phase::CloseSent => {
+                let late = self.write_error.take().unwrap_or(Error::Timeout);
+                self.end(Some(late));
+            }
+            Phase::Ending | Phase::Closed => self.end(None),
         }
     }
 
@@ -327,7 +336,7 @@ impl Driver {
         }
         if self.write_error.is_none() {
             self.write_error = Some(Error::Io(chain(error)));
-            self.close_by = self.close_by.or(Some(Instant::now() + self.limits.close_timeout));
+            self.heard = Instant::now();
             self.notices = Notices { waiters: true, task: true };
         }
     }
@@ -428,7 +437,7 @@ impl Driver {
     /// Moves on in the closing handshake, which has one time limit for all its steps.
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
-        self.close_by = self.close_by.or(Some(Instant::now() + self.limits.close_timeout));
+        self.close_by = self.close_by.or_else(|| Instant::now().checked_add(self.limits.close_timeout));
         self.notices = Notices { waiters: true, task: true };
     }
 
