@@ -12,7 +12,10 @@ use std::{
     sync::Arc,
     task::{Context, Poll, Waker},
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep_until, timeout},
+};
 
 /// The life of a connection, in order; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +51,8 @@ struct Shared {
     wakers: Arc<Wakers>,
     /// What the socket wakes: [`Wakers`], as a waker.
     socket_waker: Waker,
+    /// The runtime that opened the connection.
+    runtime: Handle,
 }
 
 impl Connection {
@@ -61,7 +66,8 @@ impl Connection {
     ) -> Self {
         let wakers = Arc::new(Wakers::default());
         let socket_waker = Waker::from(Arc::clone(&wakers));
-        let shared = Arc::new(Shared { limits, driver: Mutex::new(driver), wakers, socket_waker });
+        let driver = Mutex::new(driver);
+        let shared = Arc::new(Shared { limits, driver, wakers, socket_waker, runtime: Handle::current() });
         let task = Task(Arc::clone(&shared));
         tokio::spawn(async move {
             let (_held, task) = (held, task);
@@ -155,14 +161,14 @@ impl Drop for Connection {
 
 impl Shared {
     /// Lets `act` have the driver, then wakes whom that concerns.
-    fn turn<R>(&self, act: impl FnOnce(&mut Driver, &mut Context<'_>) -> R) -> R {
+    fn turn<R>(self: &Arc<Self>, act: impl FnOnce(&mut Driver, &mut Context<'_>) -> R) -> R {
         let mut driver = self.driver.lock();
         let outcome = act(&mut driver, &mut Context::from_waker(&self.socket_waker));
         self.notify(driver);
         outcome
     }
 
-    fn notify(&self, mut driver: MutexGuard<'_, Driver>) {
+    fn notify(self: &Arc<Self>, mut driver: MutexGuard<'_, Driver>) {
         let notices = driver.take_notices();
         drop(driver);
         if notices.waiters {
@@ -171,10 +177,15 @@ impl Shared {
         if notices.task {
             self.wakers.wake_task();
         }
+        if notices.flush {
+            // Not the task: a worker of tokio keeps what it wakes last to itself until its guest gives way.
+            let shared = Arc::clone(self);
+            self.runtime.spawn_blocking(move || shared.turn(Driver::flush));
+        }
     }
 
     /// Waits until `attempt` has an outcome, and drives the connection meanwhile.
-    async fn wait<R>(&self, mut attempt: impl FnMut(&mut Driver, &mut Context<'_>) -> Option<R>) -> R {
+    async fn wait<R>(self: &Arc<Self>, mut attempt: impl FnMut(&mut Driver, &mut Context<'_>) -> Option<R>) -> R {
         let mut place = Place::new(&self.wakers);
         poll_fn(|cx| {
             let mut socket = Context::from_waker(&self.socket_waker);

@@ -81,6 +81,8 @@ pub(crate) struct Driver {
     blocked: bool,
     /// A send has written since anyone last waited: further ones leave together.
     corked: bool,
+    /// Someone was told to flush.
+    flush_due: bool,
     /// Once all is written, TCP ends from here: the server does that first (RFC 6455 section 7.1.1),
     /// and so does whoever fails the connection.
     ends_first: bool,
@@ -104,8 +106,10 @@ pub(crate) struct Driver {
 pub(crate) struct Notices {
     /// Those who wait to send or receive.
     pub(crate) waiters: bool,
-    /// The connection's task: a deadline moved, or output is to be flushed.
+    /// The connection's task: a deadline moved, or there is room to read.
     pub(crate) task: bool,
+    /// A thread that is free to [`Driver::flush`]; the caller's own may be busy with a guest for long.
+    pub(crate) flush: bool,
 }
 
 impl Driver {
@@ -127,6 +131,7 @@ impl Driver {
             unflushed: false,
             blocked: false,
             corked: false,
+            flush_due: false,
             ends_first: role == Role::Server,
             ended: false,
             abandoned: false,
@@ -181,17 +186,25 @@ impl Driver {
         }
         self.encoder.message(message, &mut self.output);
         // The first message after a wait leaves at once. Those that follow without one leave together:
-        // when the guest next waits, when the task has its turn, or when there is enough for a write.
+        // when the guest next waits, when another thread has its turn, or when there is enough for a write.
         if !self.corked || self.output.len() >= OUTPUT_BOUND {
             self.corked = true;
             self.write(cx);
             if let Some(error) = &self.write_error {
                 return Some(Err(error.clone()));
             }
-        } else {
-            self.notices.task = true;
+        } else if !self.flush_due {
+            self.flush_due = true;
+            self.notices.flush = true;
         }
         Some(Ok(()))
+    }
+
+    /// Writes what sends have left to be written together.
+    pub(crate) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.flush_due = false;
+        self.corked = false;
+        self.write(cx);
     }
 
     /// Begins the closing handshake, unless it has begun; `None` sends a close frame without a code.
@@ -337,7 +350,7 @@ impl Driver {
         if self.write_error.is_none() {
             self.write_error = Some(Error::Io(chain(error)));
             self.heard = Instant::now();
-            self.notices = Notices { waiters: true, task: true };
+            self.notices = Notices { waiters: true, task: true, ..self.notices };
         }
     }
 
@@ -438,7 +451,7 @@ impl Driver {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.close_by = self.close_by.or_else(|| Instant::now().checked_add(self.limits.close_timeout));
-        self.notices = Notices { waiters: true, task: true };
+        self.notices = Notices { waiters: true, task: true, ..self.notices };
     }
 
     /// Tears the transport down; `failure` is what `receive` reports after the inbox.
@@ -449,6 +462,6 @@ impl Driver {
         self.output = BytesMut::new();
         self.pong = None;
         self.failure = failure.or(self.failure.take());
-        self.notices = Notices { waiters: true, task: true };
+        self.notices = Notices { waiters: true, task: true, ..self.notices };
     }
 }

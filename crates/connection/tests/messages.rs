@@ -287,3 +287,33 @@ async fn tasks_that_share_a_connection_keep_their_order_and_lose_nothing() {
     }
     assert_eq!(count, 4 * EACH);
 }
+
+#[test]
+fn what_was_sent_leaves_while_its_sender_computes() {
+    let (says, url) = std::sync::mpsc::channel();
+    let (hears, heard) = std::sync::mpsc::channel();
+    let peer = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (listener, url) = listen().await;
+            says.send(url).unwrap();
+            let mut peer = Peer::accept(&listener).await;
+            peer.upgrade("").await;
+            for _ in 0..3 {
+                hears.send(peer.frame().await).unwrap();
+            }
+        });
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let connection = soon(endpoint(&[]).connect(to(url.recv().unwrap()))).await.unwrap();
+        for text in ["1", "2", "3"] {
+            connection.send(Message::Text(text.to_owned())).await.unwrap();
+        }
+        // Holds the runtime's only thread, as a guest that computes does.
+        for text in ["1", "2", "3"] {
+            assert_eq!(heard.recv_timeout(Duration::from_secs(10)).unwrap().1, text.as_bytes());
+        }
+    });
+    peer.join().unwrap();
+}
