@@ -122,7 +122,7 @@ async fn upgrade(
     });
     http1::Builder::new().serve_connection(TokioIo::new(transport), service).with_upgrades().await?;
     match upgrades.recv().await {
-        Some(upgrade) => echo(endpoint.accept(upgrade, String::new()).await?).await,
+        Some(upgrade) => echo(endpoint.accept(upgrade).await?).await,
         None => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 pub struct Upgrade {
     pub(crate) on_upgrade: OnUpgrade,
     pub(crate) subprotocol: Option<String>,
+    pub(crate) target: String,
     accept: String,
     offered: Vec<String>,
 }
@@ -21,7 +22,8 @@ impl Upgrade {
     /// [`Refusal`] for a request that is not one of RFC 6455 section 4.2.1.
     pub fn new<B>(request: &mut Request<B>) -> Result<Self, Refusal> {
         let (accept, offered) = check(request)?;
-        Ok(Upgrade { on_upgrade: hyper::upgrade::on(request), subprotocol: None, accept, offered })
+        let target = request.uri().to_string();
+        Ok(Upgrade { on_upgrade: hyper::upgrade::on(request), subprotocol: None, target, accept, offered })
     }
 
     /// The subprotocols that the client offers, most wanted first.

@@ -142,7 +142,7 @@ impl Connection {
         }
     }
 
-    /// The URL that was dialled, without credentials.
+    /// The URL that was dialled, without credentials; for an accepted connection, the request's target.
     pub fn url(&self) -> &str {
         &self.url
     }

@@ -32,7 +32,7 @@ pub(crate) async fn dial(request: &Request, policy: &Policy, proxy: Option<&Url>
     let addresses = resolve(request, policy).await?;
     match proxy {
         None => race(addresses).await.map_err(|errors| cannot_reach(&request.authority(), &errors)),
-        Some(proxy) => through(proxy, &addresses).await,
+        Some(proxy) => through(proxy, &addresses, request.timeout).await,
     }
 }
 
@@ -107,7 +107,7 @@ fn cannot_reach(whom: &str, errors: &[(SocketAddr, io::Error)]) -> Error {
 
 /// Opens a tunnel through an HTTP CONNECT proxy (RFC 9110 section 9.3.6). The proxy is asked for a
 /// checked address, never for a name that it could resolve to another.
-async fn through(proxy: &Url, addresses: &[SocketAddr]) -> Result<TcpStream, Error> {
+async fn through(proxy: &Url, addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, Error> {
     let name = proxy.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = proxy.port_or_known_default().unwrap_or(80);
     let at: Vec<_> = lookup(name).await?.into_iter().map(|address| SocketAddr::new(address, port)).collect();
@@ -115,7 +115,7 @@ async fn through(proxy: &Url, addresses: &[SocketAddr]) -> Result<TcpStream, Err
     for address in addresses {
         let tcp = race(interleave(at.clone())).await;
         let mut tcp = tcp.map_err(|errors| cannot_reach(&format!("the proxy {name}:{port}"), &errors))?;
-        match connect_method(&mut tcp, proxy, *address).await {
+        match connect_method(&mut tcp, proxy, *address, limit).await {
             Ok(()) => return Ok(tcp),
             Err(error) => last = error,
         }
@@ -123,7 +123,7 @@ async fn through(proxy: &Url, addresses: &[SocketAddr]) -> Result<TcpStream, Err
     Err(last)
 }
 
-async fn connect_method(tcp: &mut TcpStream, proxy: &Url, address: SocketAddr) -> Result<(), Error> {
+async fn connect_method(tcp: &mut TcpStream, proxy: &Url, address: SocketAddr, limit: Duration) -> Result<(), Error> {
     let mut ask = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n").into_bytes();
     if let Some(credentials) = basic_authorization(proxy) {
         ask.extend_from_slice(b"Proxy-Authorization: ");
@@ -136,7 +136,7 @@ async fn connect_method(tcp: &mut TcpStream, proxy: &Url, address: SocketAddr) -
     let mut input = BytesMut::new();
     let head = Head::read(tcp, &mut input).await?;
     if !head.status.is_success() {
-        return Err(head.refusal("the proxy", tcp, input).await);
+        return Err(head.refusal("the proxy", tcp, input, limit).await);
     }
     if !input.is_empty() {
         return Err(Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned()));

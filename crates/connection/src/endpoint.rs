@@ -14,7 +14,7 @@ use crate::{
 };
 use bytes::BytesMut;
 use hyper_util::rt::TokioIo;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -84,7 +84,7 @@ impl Endpoint {
             Ok(opened) => {
                 let (transport, input, subprotocol) = opened?;
                 tracing::debug!(url = %request.url, subprotocol, "connected");
-                let limits = self.limits(&request);
+                let limits = self.limits(request.max_message_size, request.keepalive);
                 let driver = Driver::new(transport, input, Role::Client, limits);
                 Ok(Connection::open(driver, limits, request.url.into(), subprotocol, permits))
             }
@@ -92,26 +92,22 @@ impl Endpoint {
         }
     }
 
-    /// Takes over the socket of a request that was answered with [`Upgrade::response`]. `url` is what
-    /// [`Connection::url`] gives. Must run in a tokio runtime; cancel safe.
+    /// Takes over the socket of a request that was answered with [`Upgrade::response`]. Must run in a
+    /// tokio runtime; cancel safe.
     ///
     /// # Errors
     /// [`Error::ConnectionFailed`] when the client went away first, or a limit is reached.
-    pub async fn accept(&self, upgrade: Upgrade, url: String) -> Result<Connection, Error> {
+    pub async fn accept(&self, upgrade: Upgrade) -> Result<Connection, Error> {
         let permits = self.permits()?;
-        let Upgrade { on_upgrade, subprotocol, .. } = upgrade;
+        let Upgrade { on_upgrade, subprotocol, target, .. } = upgrade;
         let upgraded = on_upgrade
             .await
             .map_err(|error| Error::ConnectionFailed(format!("the client went away before its upgrade: {error}")))?;
         let settings = &self.host.settings;
-        let limits = Limits {
-            max_message_size: settings.max_message_size,
-            keepalive: settings.keepalive.then_some(settings.keepalive_interval),
-            ..self.common_limits()
-        };
+        let limits = self.limits(settings.max_message_size, settings.keepalive.then_some(settings.keepalive_interval));
         let transport = Box::new(TokioIo::new(upgraded));
         let driver = Driver::new(transport, BytesMut::new(), Role::Server, limits);
-        Ok(Connection::open(driver, limits, url, subprotocol, permits))
+        Ok(Connection::open(driver, limits, target, subprotocol, permits))
     }
 
     /// Waits until every connection of this guest is gone, those included that were dropped and are
@@ -150,20 +146,15 @@ impl Endpoint {
         Ok((transport, input, subprotocol))
     }
 
-    fn limits(&self, request: &Request) -> Limits {
-        Limits { max_message_size: request.max_message_size, keepalive: request.keepalive, ..self.common_limits() }
-    }
-
-    /// The limits over which a guest has no say.
-    fn common_limits(&self) -> Limits {
+    fn limits(&self, max_message_size: usize, keepalive: Option<Duration>) -> Limits {
         let settings = &self.host.settings;
         Limits {
-            max_message_size: settings.max_message_size,
+            max_message_size,
+            keepalive,
             inbound_buffer: settings.inbound_buffer,
             receive_wait: settings.receive_wait,
             write_timeout: settings.write_timeout,
             close_timeout: settings.close_timeout,
-            keepalive: None,
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) async fn handshake(
     let mut input = BytesMut::new();
     let head = Head::read(transport, &mut input).await?;
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(head.refusal("the server", transport, input).await);
+        return Err(head.refusal("the server", transport, input, request.timeout).await);
     }
     Ok((check(&head, &key, &request.subprotocols)?, input))
 }

@@ -12,7 +12,7 @@ const MAX_HEAD: usize = 64 * 1024;
 const MAX_FIELDS: usize = 128;
 /// How much of a refusal's body is shown, in bytes.
 const MAX_BODY: usize = 1024;
-/// How long a refusal's body may take after its head.
+/// How long a refusal's body may take after its head at the most.
 const BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// A response without its body.
@@ -77,13 +77,20 @@ impl Head {
     }
 
     /// Turns this answer, which is not the one that was hoped for, into an error: status, location and
-    /// the beginning of the body.
-    pub(crate) async fn refusal(self, who: &str, transport: &mut impl Transport, mut input: BytesMut) -> Error {
+    /// the beginning of the body. `limit` is that of the whole connect: a body that stalls must not turn
+    /// the status into a timeout.
+    pub(crate) async fn refusal(
+        self,
+        who: &str,
+        transport: &mut impl Transport,
+        mut input: BytesMut,
+        limit: Duration,
+    ) -> Error {
         let mut text = format!("{who} answered {}", self.status);
         if let Some(location) = self.text(header::LOCATION) {
             text.push_str(&format!(" with the location {location} (redirects are not followed)"));
         }
-        let body = self.read_body(transport, &mut input).await;
+        let body = self.read_body(transport, &mut input, BODY_WAIT.min(limit / 4)).await;
         if !body.trim().is_empty() {
             text.push_str(": ");
             text.extend(body.trim().chars().map(|c| if c.is_control() { ' ' } else { c }));
@@ -95,7 +102,7 @@ impl Head {
     }
 
     /// At most [`MAX_BODY`] bytes of the body, as far as it arrives in time.
-    async fn read_body(&self, transport: &mut impl Transport, input: &mut BytesMut) -> String {
+    async fn read_body(&self, transport: &mut impl Transport, input: &mut BytesMut, wait: Duration) -> String {
         let chunked = self.text(header::TRANSFER_ENCODING).is_some_and(|coding| coding.ends_with("chunked"));
         let length: Option<usize> = self.text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok());
         let done = |input: &BytesMut| {
@@ -103,7 +110,7 @@ impl Head {
             body.1 || body.0.len() >= length.filter(|_| !chunked).unwrap_or(MAX_BODY).min(MAX_BODY)
         };
         // What ends the body early, time included, is no news beside the status: show what is there.
-        let _ = timeout(BODY_WAIT, async {
+        let _ = timeout(wait, async {
             while !done(input) {
                 if !matches!(transport.read_buf(input).await, Ok(1..)) {
                     break;
@@ -146,7 +153,7 @@ mod tests {
         drop(far);
         let mut input = BytesMut::new();
         let head = Head::read(&mut near, &mut input).await.unwrap();
-        head.refusal("it", &mut near, input).await
+        head.refusal("it", &mut near, input, BODY_WAIT).await
     }
 
     #[tokio::test]
