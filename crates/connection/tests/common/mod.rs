@@ -88,6 +88,19 @@ pub(crate) async fn open_as(endpoint: &Endpoint, wishes: ConnectConfig) -> (Conn
     (connection.unwrap(), peer)
 }
 
+/// Why this URL cannot be dialled.
+pub(crate) async fn error_of(endpoint: &Endpoint, url: &str) -> Error {
+    soon(endpoint.connect(to(url))).await.err().expect("this must not connect")
+}
+
+/// Opens a connection and sends a message there and back.
+pub(crate) async fn works(endpoint: &Endpoint, url: &str) {
+    let connection = soon(endpoint.connect(to(url))).await.unwrap();
+    let message = Message::Text("there and back".into());
+    soon(connection.send(message.clone())).await.unwrap();
+    assert_eq!(next(&connection).await, Ok(message));
+}
+
 /// What `receive` gives next, however often it has nothing yet.
 pub(crate) async fn next(connection: &Connection) -> Result<Message, Error> {
     soon(async {
