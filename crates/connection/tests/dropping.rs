@@ -94,6 +94,29 @@ async fn a_connect_that_is_given_up_leaves_nothing_behind() {
     soon(endpoint.closed()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handles_may_be_dropped_at_any_moment_of_their_work() {
+    let endpoint = endpoint(&[]);
+    let url = echo_server().await;
+    let guests = (0..64).map(|moment| {
+        let (endpoint, url) = (endpoint.clone(), url.clone());
+        tokio::spawn(async move {
+            let connection = soon(endpoint.connect(to(url))).await.unwrap();
+            let work = async {
+                loop {
+                    connection.send(Message::Binary(vec![0; 10_000].into())).await.unwrap();
+                    connection.receive().await.unwrap();
+                }
+            };
+            let _ = tokio::time::timeout(Duration::from_millis(moment), work).await;
+        })
+    });
+    for guest in guests.collect::<Vec<_>>() {
+        soon(guest).await.unwrap();
+    }
+    soon(endpoint.closed()).await;
+}
+
 #[tokio::test]
 async fn a_handle_may_be_dropped_by_a_thread_without_a_runtime() {
     let endpoint = endpoint(&[]);

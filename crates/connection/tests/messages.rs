@@ -85,6 +85,30 @@ async fn pings_are_answered_while_nobody_receives_and_handed_over_later() {
 }
 
 #[tokio::test]
+async fn pings_of_a_peer_that_reads_no_answers_cost_bounded_memory_and_the_last_one_is_answered() {
+    // The answers are more than all buffers on their way hold.
+    const COUNT: u32 = 100_000;
+    let ping = |number: u32| number.to_be_bytes().repeat(30);
+    let (connection, mut peer) = open(&endpoint(&[])).await;
+    let sent = async {
+        for number in 0..COUNT {
+            peer.write(frame(PING, ping(number))).await;
+        }
+    };
+    let received = async {
+        for number in 0..COUNT {
+            assert_eq!(next(&connection).await, Ok(Message::Ping(ping(number).into())));
+        }
+    };
+    soon(async { tokio::join!(sent, received) }).await;
+    let mut answers = 1;
+    while peer.frame().await != (PONG, ping(COUNT - 1)) {
+        answers += 1;
+    }
+    assert!(answers < COUNT, "every answer was kept");
+}
+
+#[tokio::test]
 async fn pings_are_answered_while_a_call_waits_that_nobody_polls() {
     let (connection, mut peer) = open(&endpoint(&[])).await;
     let mut received = Box::pin(connection.receive());

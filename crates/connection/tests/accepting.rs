@@ -1,0 +1,149 @@
+//! The server's side: taking over upgraded requests, and what differs there from a client's connection.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+mod common;
+
+use common::*;
+use futures_util::{SinkExt, StreamExt};
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::mpsc,
+};
+use tokio_tungstenite::{
+    WebSocketStream, client_async,
+    tungstenite::{self, protocol::CloseFrame},
+};
+use websocket_connection::{CloseInfo, Connection, ConnectionState::*, Endpoint, Error, Message, Upgrade};
+
+/// Serves requests; gives the server's address, and what became of each request that asked for an upgrade.
+async fn serve(endpoint: &Endpoint) -> (String, mpsc::Receiver<Result<Connection, Error>>) {
+    let (listener, url) = listen().await;
+    let (accepted, receiver) = mpsc::channel(8);
+    let endpoint = endpoint.clone();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
+            let service = service_fn(move |request| {
+                let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
+                async move { Ok::<_, Infallible>(answer(request, endpoint, accepted)) }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(tcp), service).with_upgrades());
+        }
+    });
+    (url.trim_start_matches("ws://").trim_end_matches('/').to_owned(), receiver)
+}
+
+fn answer(
+    mut request: Request<Incoming>,
+    endpoint: Endpoint,
+    accepted: mpsc::Sender<Result<Connection, Error>>,
+) -> Response<String> {
+    let mut upgrade = match Upgrade::new(&mut request) {
+        Ok(upgrade) => upgrade,
+        Err(refusal) => return refusal.response(),
+    };
+    upgrade.choose("chat");
+    let response = upgrade.response();
+    tokio::spawn(async move { accepted.send(endpoint.accept(upgrade).await).await });
+    response
+}
+
+type Client = WebSocketStream<TcpStream>;
+
+async fn dial(at: &str) -> Client {
+    let tcp = TcpStream::connect(at).await.unwrap();
+    soon(client_async(format!("ws://{at}/"), tcp)).await.unwrap().0
+}
+
+async fn pair(endpoint: &Endpoint) -> (Connection, Client) {
+    let (at, mut accepted) = serve(endpoint).await;
+    let client = dial(&at).await;
+    (soon(accepted.recv()).await.unwrap().unwrap(), client)
+}
+
+#[tokio::test]
+async fn an_accepted_connection_sends_and_receives_as_a_dialled_one_does() {
+    let (connection, mut client) = pair(&endpoint(&[])).await;
+    assert_eq!((connection.url(), connection.state(), connection.subprotocol()), ("/", Open, None));
+    for size in [0, 1, 126, 65536, 1 << 20] {
+        let data = vec![size as u8; size];
+        soon(client.send(tungstenite::Message::binary(data.clone()))).await.unwrap();
+        assert!(next(&connection).await == Ok(Message::Binary(data.clone().into())), "{size} bytes");
+        soon(connection.send(Message::Binary(data.clone().into()))).await.unwrap();
+        assert!(soon(client.next()).await.unwrap().unwrap().into_data() == data, "{size} bytes");
+    }
+}
+
+#[tokio::test]
+async fn a_subprotocol_is_chosen_of_those_that_the_client_offers() {
+    let (at, mut accepted) = serve(&endpoint(&[])).await;
+    let dialling = endpoint(&[]);
+    let mut config = to(format!("ws://{at}/"));
+    config.subprotocols = vec!["log".to_owned(), "chat".to_owned()];
+    let client = soon(dialling.connect(config)).await.unwrap();
+    let server = soon(accepted.recv()).await.unwrap().unwrap();
+    assert_eq!((client.subprotocol(), server.subprotocol()), (Some("chat"), Some("chat")));
+}
+
+/// A client ends TCP only after the server did.
+async fn ends_tcp(mut client: Client, server: &Connection) {
+    while soon(client.next()).await.is_some() {}
+    drop(client);
+    reaches(server, Closed).await;
+}
+
+#[tokio::test]
+async fn the_server_ends_tcp_once_a_close_is_complete() {
+    let (connection, mut client) = pair(&endpoint(&[])).await;
+    let frame = CloseFrame { code: 4000.into(), reason: "bye".into() };
+    soon(client.close(Some(frame))).await.unwrap();
+    let info = CloseInfo { code: 4000, reason: Some("bye".to_owned()) };
+    assert_eq!(next(&connection).await, Ok(Message::Close(info)));
+    ends_tcp(client, &connection).await;
+    let (connection, mut client) = pair(&endpoint(&[])).await;
+    connection.close(Some(4001), None).unwrap();
+    assert!(matches!(soon(client.next()).await, Some(Ok(tungstenite::Message::Close(Some(_))))));
+    ends_tcp(client, &connection).await;
+    assert!(matches!(next(&connection).await, Ok(Message::Close(_))));
+}
+
+#[tokio::test]
+async fn a_client_that_masks_nothing_is_told_1002() {
+    let (connection, mut client) = pair(&endpoint(&[])).await;
+    soon(client.get_mut().write_all(&frame(TEXT, "bare"))).await.unwrap();
+    match soon(client.next()).await {
+        Some(Ok(tungstenite::Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 1002),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(next(&connection).await, Err(Error::Protocol(_))));
+    next_is_closed(&connection).await;
+}
+
+#[tokio::test]
+async fn accepted_connections_count_against_the_limits_of_their_guest() {
+    let endpoint = endpoint(&[("max-connections", "1")]);
+    let (at, mut accepted) = serve(&endpoint).await;
+    let (mut first, first_server) = (dial(&at).await, soon(accepted.recv()).await.unwrap().unwrap());
+    let _second = dial(&at).await;
+    assert!(matches!(soon(accepted.recv()).await.unwrap().err(), Some(Error::ConnectionFailed(_))));
+    drop(first_server);
+    while soon(first.next()).await.is_some() {}
+    drop(first);
+    soon(endpoint.closed()).await;
+}
+
+#[tokio::test]
+async fn what_is_no_upgrade_is_answered_as_http() {
+    let (at, _accepted) = serve(&endpoint(&[])).await;
+    let mut tcp = TcpStream::connect(at).await.unwrap();
+    soon(tcp.write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")).await.unwrap();
+    let mut answer = String::new();
+    soon(tcp.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 426 ") && answer.contains("\r\nsec-websocket-version: 13\r\n"), "{answer}");
+}
