@@ -80,20 +80,6 @@ async fn a_handle_may_be_dropped_after_its_close_has_begun_or_ended() {
     soon(endpoint.closed()).await;
 }
 
-#[tokio::test]
-async fn a_connect_that_is_given_up_leaves_nothing_behind() {
-    let endpoint = endpoint(&[]);
-    let (listener, url) = listen().await;
-    let mut connecting = Box::pin(endpoint.connect(to(url)));
-    let mut peer = tokio::select! {
-        _ = &mut connecting => panic!("nobody has answered"),
-        peer = Peer::accept(&listener) => peer,
-    };
-    drop(connecting);
-    peer.end().await;
-    soon(endpoint.closed()).await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn handles_may_be_dropped_at_any_moment_of_their_work() {
     let endpoint = endpoint(&[]);
