@@ -65,7 +65,7 @@ async fn the_guest_of_the_readme_builds_and_talks() {
         std::fs::copy(root().join("wit").join(file), deps.join(file)).unwrap();
     }
     std::fs::write(folder.path().join("wit/world.wit"), &blocks(&readme, "wit")[0]).unwrap();
-    let guest = build_guest(folder.path(), source).await;
+    let guest = build_guest("readme-guest", folder.path(), source).await;
     let server = Server::start(Behaviour::Echo).await;
     let output = run(&["--allow", "localhost", "--env", &format!("WS_URL={}", server.url)], &guest).await;
     assert_eq!(String::from_utf8_lossy(&output.stdout), "Some(Message::Text(\"hello\"))\n", "{output:?}");

@@ -129,14 +129,29 @@ async fn a_command_has_its_arguments_input_output_and_exit_code() {
 async fn ctrl_c_ends_a_guest_with_a_clean_close() {
     let mut server = Server::start(Behaviour::Silent).await;
     let cat = guest_path("ws-cat");
-    // Standard input that stays open keeps the guest waiting.
     let mut guest = program();
     guest.args(["run", "--allow", "localhost"]).arg(&cat).args(["--", &server.url]).stdin(Stdio::piped());
     let mut child = guest.stderr(Stdio::piped()).spawn().unwrap();
+    // Standard input that stays open keeps the guest waiting.
+    let _stdin = child.stdin.take();
     assert!(matches!(server.seen().await, Seen::Opened(_)));
     interrupt(&child).await;
     assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
     assert_eq!(server.close_code().await, Some(1001));
+}
+
+#[tokio::test]
+async fn logs_go_to_standard_error_in_the_form_that_is_asked_for() {
+    let server = Server::start(Behaviour::Echo).await;
+    let url = format!("WS_URL={}", server.url.replace("ws://", "ws://me:secret@"));
+    let mut command = program();
+    command.args(["run", "--log-format", "json", "--allow", "localhost", "--env", &url]).env("RUST_LOG", "debug");
+    let output = soon(command.arg(guest_path("guest_example")).output()).await.unwrap();
+    assert_eq!(stdout(&output), "SUCCESS: Received response: Hello, WebSocket!");
+    let logs = String::from_utf8(output.stderr).unwrap();
+    assert!(logs.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{logs}");
+    assert!(logs.contains(&server.url), "the connection is logged: {logs}");
+    assert!(!logs.contains("secret"), "credentials are not: {logs}");
 }
 
 #[tokio::test]

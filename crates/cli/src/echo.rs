@@ -1,12 +1,12 @@
 //! `echo`: a WebSocket server that sends every message back, to develop guests against.
 
-use crate::stop;
+use crate::stop::StopRequests;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -27,7 +27,6 @@ pub(crate) fn command() -> Command {
                 .long("listen")
                 .value_name("ADDR")
                 .default_value("127.0.0.1:0")
-                .value_parser(clap::value_parser!(SocketAddr))
                 .help("Where to listen; port 0 takes a free one"),
         )
         .arg(
@@ -39,11 +38,12 @@ pub(crate) fn command() -> Command {
 }
 
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let address = *matches.get_one::<SocketAddr>("listen").context("no address is given")?;
-    let listener = TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; pass another --listen, or port 0 for a free one"))?;
+    let address = matches.get_one::<String>("listen").context("no address is given")?;
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}; pass --listen another ADDRESS:PORT, port 0 for a free one")
+    })?;
     let address = listener.local_addr()?;
+    let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
     let authority = if matches.get_flag("tls") { Some(Authority::new(address)?) } else { None };
     match &authority {
         None => println!("listening on ws://{address}/"),
@@ -59,14 +59,17 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     // Clients may be silent for as long as they like; the keep-alive finds the dead ones.
     settings.receive_wait = Duration::from_secs(3600);
     let endpoint = Endpoint::new(settings)?;
-    serve(&listener, authority.as_ref().map(|authority| &authority.acceptor), &endpoint).await?;
+    let tls = authority.as_ref().map(|authority| &authority.acceptor);
+    tokio::select! {
+        served = serve(&listener, tls, &endpoint) => served.context("cannot accept connections")?,
+        () = stop.next() => {}
+    }
     endpoint.closed().await;
     Ok(())
 }
 
-/// Accepts until the program is asked to stop; then drops every connection.
-async fn serve(listener: &TcpListener, tls: Option<&TlsAcceptor>, endpoint: &Endpoint) -> anyhow::Result<()> {
-    let mut stop = pin!(stop::requested());
+/// Accepts for ever; dropped, it drops every connection.
+async fn serve(listener: &TcpListener, tls: Option<&TlsAcceptor>, endpoint: &Endpoint) -> io::Result<()> {
     let mut clients = JoinSet::new();
     loop {
         tokio::select! {
@@ -79,11 +82,15 @@ async fn serve(listener: &TcpListener, tls: Option<&TlsAcceptor>, endpoint: &End
                         }
                     });
                 }
-                // Out of descriptors, most likely: the clients that are there go on.
-                Err(error) => tracing::warn!(%error, "cannot accept a connection"),
+                Err(error) => {
+                    // Out of descriptors, most likely, until a client goes.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    if clients.join_next().await.is_none() {
+                        return Err(error);
+                    }
+                }
             },
             Some(_) = clients.join_next() => {}
-            stopped = &mut stop => return stopped.context("cannot wait for Ctrl-C"),
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::{
     config,
     guest::{CALL, Entry, Guest, choose, compile, entries},
-    stop,
+    stop::StopRequests,
 };
 use anyhow::{Context, anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -94,21 +94,23 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let host =
         Host { table: ResourceTable::new(), wasi: wasi(path, matches), websocket: WebsocketCtx::new(endpoint.clone()) };
     let shown = path.display().to_string();
+    let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
     // A task of its own: the guest then shares a thread with the sockets that it waits for.
     let mut guest = tokio::spawn(async move { drive(&pre, entry, host).await.map_err(|error| explain(&shown, error)) });
     let outcome = tokio::select! {
-        outcome = &mut guest => outcome?,
-        stopped = stop::requested() => {
-            stopped.context("cannot wait for Ctrl-C")?;
+        biased;
+        () = stop.next() => {
             guest.abort();
             // It ends at its next wait or time slice, and drops its connections.
             let _ = guest.await;
             Ok(INTERRUPTED)
         }
+        outcome = &mut guest => outcome?,
     };
+    // What the guest left open closes now; whoever does not want to wait for that asks once more.
     tokio::select! {
         () = endpoint.closed() => {}
-        _ = stop::requested() => {}
+        () = stop.next() => {}
     }
     outcome
 }

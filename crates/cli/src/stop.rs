@@ -1,16 +1,42 @@
 //! When the program is asked to stop.
 
-/// Waits for Ctrl-C, or for the signal with which service managers ask.
-pub(crate) async fn requested() -> std::io::Result<()> {
+use std::io;
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Ctrl-C, and the signal with which service managers ask. While it exists, neither ends the program.
+pub(crate) struct StopRequests {
     #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate())?;
+    signals: [Signal; 2],
+}
+
+impl StopRequests {
+    #[cfg(unix)]
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(StopRequests { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(StopRequests {})
+    }
+
+    /// Waits for the next request; cancel safe.
+    #[cfg(unix)]
+    pub(crate) async fn next(&mut self) {
+        let [interrupt, terminate] = &mut self.signals;
         tokio::select! {
-            interrupted = tokio::signal::ctrl_c() => interrupted,
-            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
     }
+
+    /// Waits for the next request; cancel safe.
     #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    pub(crate) async fn next(&mut self) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Nobody can ask, then.
+            std::future::pending::<()>().await;
+        }
+    }
 }
