@@ -1,6 +1,8 @@
 # The two that matter: `make run` shows it work, `make test` proves it.
 
-GUESTS := -p guest-example -p ws-cat --target wasm32-wasip2 --release
+GUESTS := guest-example ws-cat autobahn
+HOST := --workspace $(GUESTS:%=--exclude %)
+WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 
 .PHONY: help run test build guests lint doc wit-check wit-package licences advisories setup
 
@@ -11,7 +13,7 @@ run: build ## run the example guest against an echo server, over ws:// and wss:/
 	@scripts/run
 
 test: build ## run every test
-	cargo test --workspace --exclude guest-example --exclude ws-cat
+	cargo test $(HOST)
 
 build: guests ## build the program, the libraries and the guests
 	@echo "building the program (the first time takes some minutes)"
@@ -19,15 +21,15 @@ build: guests ## build the program, the libraries and the guests
 
 guests: setup
 	@echo "building the guests for wasm32-wasip2"
-	@cargo build $(GUESTS)
+	@cargo build $(WASM)
 
 lint: setup ## formatting and clippy, warnings denied
 	cargo fmt --all --check
-	cargo clippy --workspace --exclude guest-example --exclude ws-cat --all-targets -- -D warnings
-	cargo clippy $(GUESTS) -- -D warnings
+	cargo clippy $(HOST) --all-targets -- -D warnings
+	cargo clippy $(WASM) -- -D warnings
 
 doc: ## the documentation of the libraries
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --workspace --exclude guest-example --exclude ws-cat
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps $(HOST)
 
 wit-check: ## validate the WIT package with wasm-tools
 	wasm-tools component wit --wasm wit -o target/wasmcloud-websocket.wasm

@@ -137,6 +137,7 @@ impl Settings {
             (self.keepalive_interval < self.keepalive_floor, "keepalive-interval is under keepalive-floor"),
             (self.max_message_size > self.max_message_size_limit, "max-message-size is over max-message-size-limit"),
             (self.max_connections > self.max_connections_total, "max-connections is over max-connections-total"),
+            (self.max_connections_total > MAX_COUNT, "max-connections-total is over what this machine can count"),
             (
                 self.client_cert.is_some() != self.client_key.is_some(),
                 "client-cert and client-key go together, and one of them is missing",
@@ -301,6 +302,12 @@ pub const SETTINGS: &[Setting] = &[
     },
 ];
 
+/// The highest count: counts become permits of a semaphore, which are taken as `u32`.
+const MAX_COUNT: usize = {
+    let permits = tokio::sync::Semaphore::MAX_PERMITS;
+    if permits < u32::MAX as usize { permits } else { u32::MAX as usize }
+};
+
 /// Several values in one text, separated by commas: hosts whose configuration is a map of strings
 /// have no other way to repeat one.
 fn list(text: &str, mut each: impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
@@ -325,9 +332,8 @@ fn size(text: &str) -> Result<usize, String> {
 }
 
 fn count(text: &str) -> Result<usize, String> {
-    // The count becomes permits of a semaphore, which has a limit of its own.
-    let most = tokio::sync::Semaphore::MAX_PERMITS.min(u32::MAX as usize);
-    text.parse().ok().filter(|count| *count <= most).ok_or_else(|| format!("write a whole number up to {most}"))
+    let count = text.parse().ok().filter(|count| *count <= MAX_COUNT);
+    count.ok_or_else(|| format!("write a whole number up to {MAX_COUNT}"))
 }
 
 fn file_path(text: &str) -> Result<PathBuf, String> {

@@ -281,3 +281,14 @@ async fn a_peer_that_breaks_the_protocol_is_told_so_and_the_guest_too_after_what
         reaches(&connection, Closed).await;
     }
 }
+
+#[tokio::test]
+async fn what_came_before_a_violation_may_still_be_answered() {
+    let (connection, mut peer) = open(&endpoint(&[])).await;
+    peer.write([frame(TEXT, "question"), frame(0xF1, "reserved bits")].concat()).await;
+    assert_eq!(next(&connection).await, Ok(Message::Text("question".into())));
+    connection.send(Message::Text("answer".to_owned())).await.unwrap();
+    assert!(matches!(next(&connection).await, Err(Error::Protocol(_))));
+    assert_eq!(peer.frame().await, (TEXT, b"answer".to_vec()));
+    assert_eq!(peer.frame().await, (CLOSE, 1002u16.to_be_bytes().to_vec()));
+}

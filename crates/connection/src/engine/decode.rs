@@ -94,6 +94,9 @@ impl Decoder {
             let parsed = FrameHeader::parse(&mut cursor).map_err(|error| Violation::protocol(error.to_string()))?;
             let Some((header, length)) = parsed else { return Ok(None) };
             let start = cursor.position() as usize;
+            if start != header.len(length) {
+                return Err(Violation::protocol("the peer wrote a frame's length longer than it is"));
+            }
             self.check_header(&header)?;
             match header.opcode {
                 OpCode::Data(kind) => {
@@ -270,17 +273,18 @@ mod tests {
     #[test]
     fn broken_framing_is_a_protocol_violation() {
         for wire in [
-            &[0xC1, 0x00][..],         // a reserved bit
-            &[0x81, 0x80, 0, 0, 0, 0], // masked by a server
-            &[0x83, 0x00],             // a reserved data opcode
-            &[0x8B, 0x00],             // a reserved control opcode
-            &[0x80, 0x00],             // a continuation of nothing
-            &[0x01, 0x00, 0x81, 0x00], // a message within a message
-            &[0x09, 0x00],             // a fragmented ping
-            &[0x89, 0x7E, 0x00, 0x7E], // a ping of 126 bytes
-            &[0x88, 0x01, 0x03],       // half a close code
-            &[0x88, 0x02, 0x03, 0xED], // close code 1005
-            &[0x88, 0x02, 0x07, 0xD0], // close code 2000
+            &[0xC1, 0x00][..],            // a reserved bit
+            &[0x81, 0x80, 0, 0, 0, 0],    // masked by a server
+            &[0x83, 0x00],                // a reserved data opcode
+            &[0x8B, 0x00],                // a reserved control opcode
+            &[0x80, 0x00],                // a continuation of nothing
+            &[0x01, 0x00, 0x81, 0x00],    // a message within a message
+            &[0x09, 0x00],                // a fragmented ping
+            &[0x89, 0x7E, 0x00, 0x7E],    // a ping of 126 bytes
+            &[0x82, 0x7E, 0x00, 0x01, 0], // a length of one in two bytes
+            &[0x88, 0x01, 0x03],          // half a close code
+            &[0x88, 0x02, 0x03, 0xED],    // close code 1005
+            &[0x88, 0x02, 0x07, 0xD0],    // close code 2000
         ] {
             assert_eq!(code_of(wire), 1002, "{wire:02X?}");
         }

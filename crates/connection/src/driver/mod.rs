@@ -1,25 +1,22 @@
 //! The state of one open WebSocket, and everything that happens to it: reading ahead, answering
 //! pings, keeping alive, closing. Nothing here waits; whoever drives it brings the waker.
 
+mod transfer;
+
 use crate::{
     CloseInfo, Error, Message,
     engine::{Decoder, Encoder, Role, Violation},
-    error::chain,
     inbox::Inbox,
     transport::Transport,
 };
-use bytes::{Buf, Bytes, BytesMut};
-use std::{
-    io,
-    pin::Pin,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
-use tokio::{io::AsyncWrite, time::Instant};
-use tokio_util::io::poll_read_buf;
+use bytes::{Bytes, BytesMut};
+use std::{task::Context, time::Duration};
+use tokio::time::Instant;
 
 /// Bytes of output that may wait for the socket before `send` waits as well.
 const OUTPUT_BOUND: usize = 64 * 1024;
+/// How long a guest has to answer what came before the peer broke the rules.
+const ANSWER_WAIT: Duration = Duration::from_millis(500);
 /// How much is read at once from a connection that has little to say, and from one that has much.
 const READ_SIZES: [usize; 2] = [4 * 1024, 64 * 1024];
 
@@ -68,6 +65,8 @@ pub(crate) struct Driver {
     inbox: Inbox,
     /// Reading has stopped because the inbox is full.
     paused: bool,
+    /// How the peer broke the rules, and until when the guest may still answer what came before.
+    held: Option<(Violation, Instant)>,
     /// What `receive` reports once, after the inbox.
     failure: Option<Error>,
     /// The socket takes no more output; reading goes on to what the peer sent before.
@@ -125,6 +124,7 @@ impl Driver {
             read_size: READ_SIZES[0],
             inbox: Inbox::default(),
             paused: false,
+            held: None,
             failure: None,
             write_error: None,
             pong: None,
@@ -164,6 +164,9 @@ impl Driver {
             }
             return Some(Ok(message));
         }
+        if let Some((violation, _)) = self.held.take() {
+            self.fail(violation);
+        }
         if let Some(error) = self.failure.take() {
             return Some(Err(error));
         }
@@ -195,7 +198,7 @@ impl Driver {
             }
         } else if !self.flush_due {
             self.flush_due = true;
-            self.notices.flush = true;
+            self.notices = Notices { task: true, flush: true, ..self.notices };
         }
         Some(Ok(()))
     }
@@ -221,6 +224,9 @@ impl Driver {
         self.abandoned = true;
         self.inbox.clear();
         self.notices.task = true;
+        if let Some((violation, _)) = self.held.take() {
+            self.fail(violation);
+        }
         self.close(Some(info), cx);
     }
 
@@ -256,6 +262,7 @@ impl Driver {
     /// When [`Driver::drive`] must be called again, whatever the socket does.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
+            Phase::Open | Phase::CloseSent if let Some((_, until)) = self.held => Some(until),
             Phase::Open => self.silence_ends(),
             Phase::CloseSent | Phase::Ending => self.close_by,
             Phase::Closed => None,
@@ -276,6 +283,9 @@ impl Driver {
         let now = Instant::now();
         if self.deadline().is_none_or(|due| now < due) {
             return;
+        }
+        if let Some((violation, _)) = self.held.take() {
+            return self.fail(violation);
         }
         match self.phase {
             // The guest is slow, not the peer: what waits unread is a sign of life.
@@ -300,132 +310,8 @@ impl Driver {
         }
     }
 
-    /// Writes until the output is empty or the socket takes no more.
-    fn write(&mut self, cx: &mut Context<'_>) {
-        match self.poll_write(cx) {
-            Poll::Pending => self.blocked = true,
-            Poll::Ready(Ok(())) => self.blocked = false,
-            Poll::Ready(Err(error)) => self.write_failed(&error),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
-        let mut transport = Pin::new(transport);
-        while !self.output.is_empty() {
-            let full = self.output.len() >= OUTPUT_BOUND;
-            match ready!(transport.as_mut().poll_write(cx, &self.output))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.output.advance(written),
-            }
-            self.unflushed = true;
-            if self.output.len() < OUTPUT_BOUND {
-                self.notices.waiters |= full;
-                if let Some(pong) = self.pong.take() {
-                    self.encoder.message(&Message::Pong(pong), &mut self.output);
-                }
-            }
-        }
-        // An idle connection holds no buffer.
-        self.output = BytesMut::new();
-        if self.unflushed {
-            ready!(transport.as_mut().poll_flush(cx))?;
-            self.unflushed = false;
-        }
-        if self.phase == Phase::Ending && self.ends_first && !self.ended {
-            ready!(transport.as_mut().poll_shutdown(cx))?;
-            self.ended = true;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// Nothing can be sent any more, but what the peer sent before is still to be read.
-    fn write_failed(&mut self, error: &io::Error) {
-        self.output.clear();
-        self.unflushed = false;
-        self.blocked = false;
-        if self.phase == Phase::Ending {
-            return self.end(None);
-        }
-        if self.write_error.is_none() {
-            self.write_error = Some(Error::Io(chain(error)));
-            self.heard = Instant::now();
-            self.notices = Notices { waiters: true, task: true, ..self.notices };
-        }
-    }
-
-    /// Reads and decodes until the socket has no more, or the inbox is full.
-    fn read(&mut self, cx: &mut Context<'_>) {
-        loop {
-            self.decode();
-            match self.phase {
-                Phase::Open | Phase::CloseSent if self.paused => return,
-                Phase::Open | Phase::CloseSent => {}
-                Phase::Ending => self.input.clear(),
-                Phase::Closed => return,
-            }
-            match self.poll_read(cx) {
-                Poll::Pending => break,
-                Poll::Ready(Ok(0)) => return self.lost("the peer ended the connection without a close frame"),
-                Poll::Ready(Ok(read)) => {
-                    self.heard = Instant::now();
-                    self.read_size = if read >= self.read_size { READ_SIZES[1] } else { READ_SIZES[0] };
-                }
-                Poll::Ready(Err(error)) => return self.lost(&chain(&error)),
-            }
-        }
-        if self.input.is_empty() {
-            self.input = BytesMut::new();
-        }
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(0)) };
-        self.input.reserve(self.read_size);
-        poll_read_buf(Pin::new(transport), cx, &mut self.input)
-    }
-
-    fn decode(&mut self) {
-        while matches!(self.phase, Phase::Open | Phase::CloseSent) {
-            self.paused = !self.inbox.is_empty() && self.inbox.bytes() >= self.limits.inbound_buffer;
-            if self.paused {
-                return;
-            }
-            match self.decoder.decode(&mut self.input) {
-                Ok(Some(message)) => self.arrived(message),
-                Ok(None) => return,
-                Err(violation) => self.violated(violation),
-            }
-        }
-    }
-
-    fn arrived(&mut self, message: Message) {
-        match &message {
-            Message::Ping(data) if self.phase == Phase::Open => {
-                if self.output.len() < OUTPUT_BOUND {
-                    self.encoder.message(&Message::Pong(data.clone()), &mut self.output);
-                } else {
-                    self.pong = Some(data.clone());
-                }
-            }
-            Message::Pong(data) if data[..] == self.tag => return,
-            Message::Close(info) => {
-                if self.phase == Phase::Open {
-                    // The code goes back as it came (RFC 6455 section 5.5.1).
-                    let echo = CloseInfo { code: info.code, reason: None };
-                    self.encoder.close(Some(&echo).filter(|_| info.check_sendable().is_ok()), &mut self.output);
-                }
-                self.enter(Phase::Ending);
-            }
-            _ => {}
-        }
-        if !self.abandoned {
-            self.inbox.push(message);
-            self.notices.waiters = true;
-        }
-    }
-
-    fn violated(&mut self, violation: Violation) {
+    /// Tells the peer how it broke the rules, and ends (RFC 6455 section 7.1.7).
+    fn fail(&mut self, violation: Violation) {
         tracing::debug!(error = %violation.error, "the peer broke the protocol");
         if self.phase == Phase::Open {
             self.encoder.close(Some(&CloseInfo { code: violation.code, reason: None }), &mut self.output);

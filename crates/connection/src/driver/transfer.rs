@@ -1,0 +1,150 @@
+//! How a driver moves bytes: frames out of the output, messages into the inbox.
+
+use super::{ANSWER_WAIT, Driver, Notices, OUTPUT_BOUND, Phase, READ_SIZES};
+use crate::{CloseInfo, Error, Message, engine::Violation, error::chain};
+use bytes::{Buf, BytesMut};
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::{io::AsyncWrite, time::Instant};
+use tokio_util::io::poll_read_buf;
+
+impl Driver {
+    /// Writes until the output is empty or the socket takes no more.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) {
+        match self.poll_write(cx) {
+            Poll::Pending => self.blocked = true,
+            Poll::Ready(Ok(())) => self.blocked = false,
+            Poll::Ready(Err(error)) => self.write_failed(&error),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
+        let mut transport = Pin::new(transport);
+        while !self.output.is_empty() {
+            let full = self.output.len() >= OUTPUT_BOUND;
+            match ready!(transport.as_mut().poll_write(cx, &self.output))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => self.output.advance(written),
+            }
+            self.unflushed = true;
+            if self.output.len() < OUTPUT_BOUND {
+                self.notices.waiters |= full;
+                if let Some(pong) = self.pong.take() {
+                    self.encoder.message(&Message::Pong(pong), &mut self.output);
+                }
+            }
+        }
+        // An idle connection holds no buffer.
+        self.output = BytesMut::new();
+        if self.unflushed {
+            ready!(transport.as_mut().poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        if self.phase == Phase::Ending && self.ends_first && !self.ended {
+            ready!(transport.as_mut().poll_shutdown(cx))?;
+            self.ended = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Nothing can be sent any more, but what the peer sent before is still to be read.
+    fn write_failed(&mut self, error: &io::Error) {
+        self.output.clear();
+        self.unflushed = false;
+        self.blocked = false;
+        if self.phase == Phase::Ending {
+            return self.end(None);
+        }
+        if self.write_error.is_none() {
+            self.write_error = Some(Error::Io(chain(error)));
+            self.heard = Instant::now();
+            self.notices = Notices { waiters: true, task: true, ..self.notices };
+        }
+    }
+
+    /// Reads and decodes until the socket has no more, or the inbox is full.
+    pub(super) fn read(&mut self, cx: &mut Context<'_>) {
+        loop {
+            self.decode();
+            match self.phase {
+                Phase::Open | Phase::CloseSent if self.paused => return,
+                Phase::Open | Phase::CloseSent => {}
+                Phase::Ending => self.input.clear(),
+                Phase::Closed => return,
+            }
+            match self.poll_read(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Ok(0)) => return self.lost("the peer ended the connection without a close frame"),
+                Poll::Ready(Ok(read)) => {
+                    self.heard = Instant::now();
+                    self.read_size = if read >= self.read_size { READ_SIZES[1] } else { READ_SIZES[0] };
+                }
+                Poll::Ready(Err(error)) => return self.lost(&chain(&error)),
+            }
+        }
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(0)) };
+        self.input.reserve(self.read_size);
+        poll_read_buf(Pin::new(transport), cx, &mut self.input)
+    }
+
+    fn decode(&mut self) {
+        while matches!(self.phase, Phase::Open | Phase::CloseSent) {
+            let full = !self.inbox.is_empty() && self.inbox.bytes() >= self.limits.inbound_buffer;
+            self.paused = full || self.held.is_some();
+            if self.paused {
+                return;
+            }
+            match self.decoder.decode(&mut self.input) {
+                Ok(Some(message)) => self.arrived(message),
+                Ok(None) => return,
+                Err(violation) => self.violated(violation),
+            }
+        }
+    }
+
+    fn arrived(&mut self, message: Message) {
+        match &message {
+            Message::Ping(data) if self.phase == Phase::Open => {
+                if self.output.len() < OUTPUT_BOUND {
+                    self.encoder.message(&Message::Pong(data.clone()), &mut self.output);
+                } else {
+                    self.pong = Some(data.clone());
+                }
+            }
+            Message::Pong(data) if data[..] == self.tag => return,
+            Message::Close(info) => {
+                if self.phase == Phase::Open {
+                    // The code goes back as it came (RFC 6455 section 5.5.1).
+                    let echo = CloseInfo { code: info.code, reason: None };
+                    self.encoder.close(Some(&echo).filter(|_| info.check_sendable().is_ok()), &mut self.output);
+                }
+                self.enter(Phase::Ending);
+            }
+            _ => {}
+        }
+        if !self.abandoned {
+            self.inbox.push(message);
+            self.notices.waiters = true;
+        }
+    }
+
+    /// The peer is told at once, unless the guest has yet to take what came before: it may answer that
+    /// first, as it would have if nothing were read ahead.
+    fn violated(&mut self, violation: Violation) {
+        if self.inbox.is_empty() {
+            return self.fail(violation);
+        }
+        self.held = Some((violation, Instant::now() + ANSWER_WAIT));
+        self.notices.task = true;
+    }
+}
