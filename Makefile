@@ -4,7 +4,7 @@ GUESTS := guest-example ws-cat autobahn
 HOST := --workspace $(GUESTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 
-.PHONY: help run test build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run test autobahn build guests lint doc wit-check wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -14,6 +14,9 @@ run: build ## run the example guest against an echo server, over ws:// and wss:/
 
 test: build ## run every test
 	cargo test $(HOST)
+
+autobahn: build ## hold a guest against the Autobahn suite (needs wstest, or $$WSTEST)
+	cargo test -p tests --test autobahn -- --nocapture
 
 build: guests ## build the program, the libraries and the guests
 	@echo "building the program (the first time takes some minutes)"

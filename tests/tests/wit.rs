@@ -2,11 +2,8 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-};
-use tests::{build_guest, soon};
+use std::path::{Path, PathBuf};
+use tests::{build_guest, skipped, soon};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
@@ -121,9 +118,7 @@ async fn wit_deps(folder: &Path, args: &[&str]) -> Option<std::process::Output> 
     match soon(command.output()).await {
         Ok(output) => Some(output),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // Not by a macro, whose output the test harness keeps to itself.
-            let line = b"skipped: wit-deps is missing; get it with `cargo install --locked wit-deps-cli@0.6.0`\n";
-            std::io::stderr().write_all(line).unwrap();
+            skipped("wit-deps is missing; get it with `cargo install --locked wit-deps-cli@0.6.0`");
             None
         }
         Err(error) => panic!("wit-deps does not start: {error}"),

@@ -1,0 +1,68 @@
+//! The Autobahn suite, with a guest as the client under test: sections 1 to 7, 9 and 10, strictly.
+//! Sections 12 and 13 are of compression, which the provider does not offer.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use serde_json::Value;
+use std::{collections::BTreeMap, process::Stdio, time::Duration};
+use tests::{guest_path, program, skipped};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    process::Command,
+    time::{sleep, timeout},
+};
+
+const SECTIONS: [&str; 9] = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9.*", "10.*"];
+
+#[tokio::test]
+async fn every_case_of_the_autobahn_suite_is_passed_strictly() {
+    let wstest = std::env::var("WSTEST").unwrap_or_else(|_| "wstest".to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let url = format!("ws://127.0.0.1:{port}");
+    let spec = serde_json::json!({
+        "url": url, "outdir": folder.path().join("reports"), "cases": SECTIONS,
+        "exclude-cases": [], "exclude-agent-cases": {}, "options": { "failByDrop": false },
+    });
+    std::fs::write(folder.path().join("spec.json"), spec.to_string()).unwrap();
+    let mut suite = Command::new(&wstest);
+    suite.args(["-u", "0", "-m", "fuzzingserver", "-s", "spec.json"]).current_dir(folder.path());
+    let Ok(_suite) = suite.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn() else {
+        return skipped(
+            "the Autobahn suite is missing; name its `wstest` in $WSTEST (the suite's container image has one)",
+        );
+    };
+    let listening = async {
+        while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            // It says nowhere when it listens.
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), listening).await.expect("the suite starts");
+
+    let mut guest = program();
+    guest.args(["run", "--allow", "localhost"]).arg(guest_path("autobahn")).args(["--", &url, "guest"]);
+    let output = timeout(Duration::from_secs(300), guest.output()).await.expect("the suite takes seconds").unwrap();
+    assert!(output.status.success(), "{output:?}");
+    judge(&std::fs::read_to_string(folder.path().join("reports/index.json")).unwrap());
+}
+
+/// Prints the outcomes by section, and fails for every case that is not passed strictly.
+fn judge(index: &str) {
+    let report: Value = serde_json::from_str(index).unwrap();
+    let cases = report["guest"].as_object().expect("the report has our agent");
+    let mut sections: BTreeMap<u32, BTreeMap<&str, u32>> = BTreeMap::new();
+    let mut failed = Vec::new();
+    for (case, result) in cases {
+        let outcome = |kind: &str| result[kind].as_str().expect("a case has an outcome");
+        let section = case.split('.').next().unwrap().parse().unwrap();
+        *sections.entry(section).or_default().entry(outcome("behavior")).or_default() += 1;
+        if ["behavior", "behaviorClose"].iter().any(|kind| !matches!(outcome(kind), "OK" | "INFORMATIONAL")) {
+            failed.push(format!("{case}: {} ({})", outcome("behavior"), outcome("behaviorClose")));
+        }
+    }
+    println!("{} cases", cases.len());
+    sections.iter().for_each(|(section, outcomes)| println!("  section {section}: {outcomes:?}"));
+    assert!(cases.len() > 290, "the suite ran {} cases", cases.len());
+    assert!(failed.is_empty(), "not passed: {failed:?}");
+}
