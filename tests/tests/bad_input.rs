@@ -144,3 +144,15 @@ async fn an_address_in_use_is_named() {
     let why = complaint(&["echo", "--listen", &address], 1).await;
     assert!(why.contains(&address) && why.contains("--listen"), "{why}");
 }
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_an_error_and_no_panic() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut inspect = program();
+    inspect.arg("inspect").arg(guest_path("guest_example")).stdout(writer).stderr(std::process::Stdio::piped());
+    let output = soon(inspect.spawn().unwrap().wait_with_output()).await.unwrap();
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.starts_with("error: cannot write to standard output"), "{errors}");
+}

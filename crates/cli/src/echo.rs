@@ -1,6 +1,6 @@
 //! `echo`: a WebSocket server that sends every message back, to develop guests against.
 
-use crate::stop::StopRequests;
+use crate::{answer, stop::StopRequests};
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
@@ -46,10 +46,10 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
     let authority = if matches.get_flag("tls") { Some(Authority::new(address)?) } else { None };
     match &authority {
-        None => println!("listening on ws://{address}/"),
+        None => answer(format!("listening on ws://{address}/"))?,
         Some(authority) => {
-            println!("certificate authority: {}", authority.certificate_path().display());
-            println!("listening on wss://{address}/");
+            answer(format!("certificate authority: {}", authority.certificate_path().display()))?;
+            answer(format!("listening on wss://{address}/"))?;
         }
     }
     // Every client of the server counts as one guest.

@@ -1,9 +1,15 @@
 //! `inspect`: what a guest is, what it imports and exports, and which command runs it.
 
-use crate::guest::{Guest, compile, entries};
+use crate::{
+    answer,
+    guest::{Guest, compile, entries},
+};
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
-use std::path::{Path, PathBuf};
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 use wasmtime::Engine;
 
 pub(crate) fn command() -> Command {
@@ -21,11 +27,10 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     match Guest::read(path)? {
         Guest::Component(bytes) => component(path, &bytes),
         Guest::Module(module) => {
-            println!("{}: a core module", path.display());
-            list("imports", &module.imports);
-            list("exports", &module.exports);
-            println!("no command of this program runs it: {}", module.advice());
-            Ok(())
+            answer(format!("{}: a core module", path.display()))?;
+            list("imports", &module.imports)?;
+            list("exports", &module.exports)?;
+            answer(format!("no command of this program runs it: {}", module.advice()))
         }
     }
 }
@@ -35,20 +40,21 @@ fn component(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let engine = Engine::default();
     let component = compile(&engine, path, bytes)?;
     let ty = component.component_type();
-    println!("{shown}: a component");
-    list("imports", &ty.imports(&engine).map(|(name, _)| name.to_owned()).collect::<Vec<_>>());
-    list("exports", &ty.exports(&engine).map(|(name, _)| name.to_owned()).collect::<Vec<_>>());
+    answer(format!("{shown}: a component"))?;
+    list("imports", ty.imports(&engine).map(|(name, _)| name))?;
+    list("exports", ty.exports(&engine).map(|(name, _)| name))?;
     let entries = entries(&engine, &component);
     if entries.is_empty() {
-        println!("no command of this program runs it: it has neither wasi:cli/run nor a `call: func() -> string`");
-        return Ok(());
+        return answer(
+            "no command of this program runs it: it has neither wasi:cli/run nor a `call: func() -> string`",
+        );
     }
-    list("run can drive", &entries.iter().map(ToString::to_string).collect::<Vec<_>>());
-    println!("run it with: websocket-provider run --allow HOST:PORT {shown}");
-    Ok(())
+    list("run can drive", &entries)?;
+    answer(format!("run it with: websocket-provider run --allow HOST:PORT {shown}"))
 }
 
-fn list(title: &str, names: &[String]) {
-    println!("{title}:{}", if names.is_empty() { " none" } else { "" });
-    names.iter().for_each(|name| println!("  {name}"));
+fn list(title: &str, items: impl IntoIterator<Item: Display>) -> anyhow::Result<()> {
+    let mut items = items.into_iter().peekable();
+    answer(format!("{title}:{}", if items.peek().is_none() { " none" } else { "" }))?;
+    items.try_for_each(|item| answer(format!("  {item}")))
 }

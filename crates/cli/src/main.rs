@@ -9,8 +9,9 @@ mod inspect;
 mod run;
 mod stop;
 
+use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
-use std::process::ExitCode;
+use std::{fmt::Display, io::Write, process::ExitCode};
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -58,6 +59,12 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<i32> {
         Some(("inspect", matches)) => inspect::run(matches).map(|()| 0),
         _ => unreachable!("clap requires a subcommand"),
     }
+}
+
+/// Writes a line of the program's answer to standard output, which may be a pipe that nobody reads.
+fn answer(line: impl Display) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to standard output")
 }
 
 fn start_logging(matches: &ArgMatches) {

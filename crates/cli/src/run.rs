@@ -1,7 +1,7 @@
 //! `run`: a component as a command, or one call of it.
 
 use crate::{
-    config,
+    answer, config,
     guest::{CALL, Entry, Guest, choose, compile, entries},
     stop::StopRequests,
 };
@@ -195,10 +195,10 @@ async fn drive(pre: &InstancePre<Host>, entry: Entry, host: Host) -> wasmtime::R
             let done = invoke::<(Result<(), ()>,)>(&mut store, pre, &interface, "run").await;
             done.map(|(outcome,)| i32::from(outcome.is_err()))
         }
-        Entry::Call(interface) => invoke::<(String,)>(&mut store, pre, &interface, CALL).await.map(|(text,)| {
-            println!("{text}");
-            0
-        }),
+        Entry::Call(interface) => match invoke::<(String,)>(&mut store, pre, &interface, CALL).await {
+            Ok((text,)) => answer(text).map(|()| 0).map_err(wasmtime::Error::from_anyhow),
+            Err(error) => Err(error),
+        },
     };
     match outcome {
         Err(error) => error.downcast_ref::<I32Exit>().map(|exit| exit.0).ok_or(error),
