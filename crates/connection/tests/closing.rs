@@ -292,3 +292,18 @@ async fn what_came_before_a_violation_may_still_be_answered() {
     assert_eq!(peer.frame().await, (TEXT, b"answer".to_vec()));
     assert_eq!(peer.frame().await, (CLOSE, 1002u16.to_be_bytes().to_vec()));
 }
+
+#[tokio::test]
+async fn what_a_full_inbox_left_undecoded_is_received_after_the_close_timeout() {
+    let host = endpoint(&[("inbound-buffer", "1"), ("close-timeout", "200ms")]);
+    let (connection, mut peer) = open(&host).await;
+    let close = frame(CLOSE, 1000u16.to_be_bytes());
+    peer.write([frame(TEXT, "1"), frame(TEXT, "2"), frame(TEXT, "3"), close].concat()).await;
+    assert_eq!(next(&connection).await, Ok(Message::Text("1".into())));
+    connection.close(Some(1000), None).unwrap();
+    reaches(&connection, Closed).await;
+    assert_eq!(next(&connection).await, Ok(Message::Text("2".into())));
+    assert_eq!(next(&connection).await, Ok(Message::Text("3".into())));
+    assert_eq!(next(&connection).await, Ok(Message::Close(CloseInfo { code: 1000, reason: None })));
+    assert_eq!(next(&connection).await, Err(Error::ConnectionClosed));
+}

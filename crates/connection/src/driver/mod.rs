@@ -303,8 +303,9 @@ impl Driver {
                 self.pinged = Some(now);
             }
             Phase::CloseSent => {
+                self.decode_rest();
                 let late = self.write_error.take().unwrap_or(Error::Timeout);
-                self.end(Some(late));
+                self.end((self.phase == Phase::CloseSent).then_some(late));
             }
             Phase::Ending | Phase::Closed => self.end(None),
         }

@@ -112,6 +112,15 @@ impl Driver {
         }
     }
 
+    /// Decodes what has been read though the inbox is full, before nobody can any more.
+    pub(super) fn decode_rest(&mut self) {
+        while self.phase == Phase::CloseSent
+            && let Ok(Some(message)) = self.decoder.decode(&mut self.input)
+        {
+            self.arrived(message);
+        }
+    }
+
     fn arrived(&mut self, message: Message) {
         match &message {
             Message::Ping(data) if self.phase == Phase::Open => {
