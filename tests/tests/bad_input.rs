@@ -99,6 +99,18 @@ async fn a_trap_ends_with_its_reason() {
 }
 
 #[tokio::test]
+async fn a_guest_that_takes_too_long_or_too_much_is_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let endless = file(&folder, "endless.wasm", component(&["a"], "(loop (br 0)) unreachable"));
+    let why = complaint(&["run", "--timeout", "200ms", text(&endless)], 1).await;
+    assert!(why.contains("endless.wasm did not end within 200ms"), "{why}");
+    let greedy = component(&["a"], "(loop (drop (memory.grow (i32.const 16))) (br 0)) unreachable");
+    let greedy = file(&folder, "greedy.wasm", greedy);
+    let why = complaint(&["run", "--memory-limit", "64MiB", "--timeout", "20s", text(&greedy)], 1).await;
+    assert!(why.contains("more memory than 64.0 MiB; raise --memory-limit"), "{why}");
+}
+
+#[tokio::test]
 async fn settings_with_a_typo_are_usage_errors_on_the_command_line() {
     let guest = guest_path("guest_example");
     for (args, named) in [

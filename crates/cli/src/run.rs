@@ -6,13 +6,15 @@ use crate::{
     stop::StopRequests,
 };
 use anyhow::{Context, anyhow, bail};
+use bytesize::ByteSize;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tokio::time::sleep;
 use wasmtime::{
-    Config, Engine, Store, Trap,
+    Config, Engine, ResourceLimiter, Store, Trap,
     component::{Component, ComponentNamedList, InstancePre, Lift, Linker, ResourceTable},
 };
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
@@ -48,6 +50,20 @@ pub(crate) fn command() -> Command {
                 .value_parser(variable)
                 .help("An environment variable for the guest; without a value, this program's own"),
         )
+        .arg(
+            Arg::new("timeout")
+                .long("timeout")
+                .value_name("DURATION")
+                .value_parser(humantime::parse_duration)
+                .help("How long the guest may run; without it, as long as it likes"),
+        )
+        .arg(
+            Arg::new("memory-limit")
+                .long("memory-limit")
+                .value_name("SIZE")
+                .value_parser(clap::value_parser!(ByteSize))
+                .help("How much memory the guest may have, such as 64MiB; without it, what Wasm allows"),
+        )
         .arg(Arg::new("call").long("call").value_name("NAME").help("The interface whose `call` is called"));
     config::arguments(command)
 }
@@ -71,6 +87,29 @@ struct Host {
     table: ResourceTable,
     wasi: WasiCtx,
     websocket: WebsocketCtx,
+    memory: MemoryLimit,
+}
+
+/// The memory of all instances of a guest, in bytes.
+struct MemoryLimit {
+    used: usize,
+    most: usize,
+}
+
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let used = self.used.saturating_add(desired.saturating_sub(current));
+        if used > self.most {
+            let most = ByteSize::b(self.most as u64);
+            return Err(wasmtime::Error::msg(format!("it needs more memory than {most}; raise --memory-limit")));
+        }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
 }
 
 impl WasiView for Host {
@@ -91,28 +130,42 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let endpoint = Endpoint::new(config::settings(matches)?)?;
     let engine = engine()?;
     let (pre, entry) = load(&engine, path, matches.get_one::<String>("call").map(String::as_str))?;
-    let host =
-        Host { table: ResourceTable::new(), wasi: wasi(path, matches), websocket: WebsocketCtx::new(endpoint.clone()) };
+    let host = Host {
+        table: ResourceTable::new(),
+        wasi: wasi(path, matches),
+        websocket: WebsocketCtx::new(endpoint.clone()),
+        memory: MemoryLimit { used: 0, most: matches.get_one("memory-limit").map_or(usize::MAX, bytes) },
+    };
     let shown = path.display().to_string();
     let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
     // A task of its own: the guest then shares a thread with the sockets that it waits for.
     let mut guest = tokio::spawn(async move { drive(&pre, entry, host).await.map_err(|error| explain(&shown, error)) });
-    let outcome = tokio::select! {
+    let limit = matches.get_one::<Duration>("timeout").copied();
+    let ended = tokio::select! {
         biased;
-        () = stop.next() => {
-            guest.abort();
-            // It ends at its next wait or time slice, and drops its connections.
-            let _ = guest.await;
-            Ok(INTERRUPTED)
-        }
+        () = stop.next() => Ok(INTERRUPTED),
         outcome = &mut guest => outcome?,
+        () = sleep(limit.unwrap_or(Duration::MAX)) => Err(anyhow!(
+            "{} did not end within {}; raise --timeout",
+            path.display(),
+            humantime::format_duration(limit.unwrap_or_default())
+        )),
     };
+    if !guest.is_finished() {
+        // It ends at its next wait or time slice, and drops its connections.
+        guest.abort();
+        let _ = guest.await;
+    }
     // What the guest left open closes now; whoever does not want to wait for that asks once more.
     tokio::select! {
         () = endpoint.closed() => {}
         () = stop.next() => {}
     }
-    outcome
+    ended
+}
+
+fn bytes(size: &ByteSize) -> usize {
+    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
 fn engine() -> anyhow::Result<Engine> {
@@ -188,6 +241,7 @@ fn cannot_link(engine: &Engine, component: &Component, path: &Path, error: wasmt
 /// Instantiates the guest and drives its entry; gives the exit code.
 async fn drive(pre: &InstancePre<Host>, entry: Entry, host: Host) -> wasmtime::Result<i32> {
     let mut store = Store::new(pre.engine(), host);
+    store.limiter(|host| &mut host.memory);
     store.set_epoch_deadline(1);
     store.epoch_deadline_async_yield_and_update(1);
     let outcome = match entry {
@@ -220,13 +274,12 @@ async fn invoke<R: ComponentNamedList + Lift + Send + Sync + 'static>(
     instance.get_typed_func::<(), R>(&mut *store, index)?.call_async(&mut *store, ()).await
 }
 
-/// One paragraph for a guest that did not end by itself.
+/// One paragraph for a guest that did not end by itself. What it was doing is for the log: the way
+/// through its functions has a line for each.
 fn explain(guest: &str, error: wasmtime::Error) -> anyhow::Error {
+    tracing::debug!("{error:?}");
     match error.downcast_ref::<Trap>() {
-        Some(trap) => {
-            tracing::debug!("{error:?}");
-            anyhow!("{guest} trapped: {trap}. Its own messages are above; RUST_LOG=debug shows where it was")
-        }
-        None => anyhow::Error::from(error).context(format!("{guest} failed")),
+        Some(trap) => anyhow!("{guest} trapped: {trap}. Its own messages are above; RUST_LOG=debug shows where it was"),
+        None => anyhow!("{guest} failed: {}", error.root_cause()),
     }
 }
