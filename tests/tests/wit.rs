@@ -2,14 +2,19 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 use tests::{build_guest, skipped, soon};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
     process::Command,
 };
-use wit_component::WitPrinter;
+use wit_component::{DecodedWasm, WitPrinter};
 use wit_parser::Resolve;
 
 fn root() -> PathBuf {
@@ -95,6 +100,55 @@ fn the_package_encodes_to_a_valid_component() {
     wasmparser::Validator::new_with_features(wasmparser::WasmFeatures::all()).validate_all(&bytes).unwrap();
 }
 
+/// The names and the bytes of the WIT files in a folder.
+fn wit_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let wit = paths.filter(|path| path.extension().is_some_and(|extension| extension == "wit"));
+    wit.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())).collect()
+}
+
+/// What the script that packs the package says, in the checkout that it belongs to.
+async fn pack(checkout: &Path) -> std::process::Output {
+    soon(Command::new(checkout.join("scripts/wit-package")).output()).await.unwrap()
+}
+
+/// The archive that the script wrote.
+fn archive(checkout: &Path, packed: std::process::Output) -> PathBuf {
+    assert!(packed.status.success(), "{packed:?}");
+    checkout.join(String::from_utf8(packed.stdout).unwrap().trim_end())
+}
+
+/// A checkout with no more than packing needs, whose files have these permissions.
+fn checkout(mode: u32) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["scripts", "wit"] {
+        std::fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    std::fs::copy(root().join("scripts/wit-package"), folder.path().join("scripts/wit-package")).unwrap();
+    for entry in std::fs::read_dir(root().join("wit")).unwrap().map(Result::unwrap).filter(|e| e.path().is_file()) {
+        let copy = folder.path().join("wit").join(entry.file_name());
+        std::fs::copy(entry.path(), &copy).unwrap();
+        std::fs::set_permissions(copy, Permissions::from_mode(mode)).unwrap();
+    }
+    folder
+}
+
+#[tokio::test]
+async fn the_archive_is_the_same_for_the_same_files_and_holds_nothing_else() {
+    let (one, other) = (checkout(0o644), checkout(0o775));
+    let archives = [archive(one.path(), pack(one.path()).await), archive(other.path(), pack(other.path()).await)];
+    assert!(std::fs::read(&archives[0]).unwrap() == std::fs::read(&archives[1]).unwrap(), "it depends on more");
+
+    let listed = soon(Command::new("tar").arg("--list").arg("--file").arg(&archives[0]).output()).await.unwrap();
+    let top = "wit-wasmcloud-websocket-0.1.0-draft/wit";
+    let names = ["README.md".to_owned()].into_iter().chain(wit_files(&root().join("wit")).into_keys());
+    let expected: String = names.map(|name| format!("{top}/{name}\n")).collect();
+    assert_eq!(String::from_utf8(listed.stdout).unwrap(), expected);
+
+    std::fs::remove_file(one.path().join("wit/README.md")).unwrap();
+    assert!(!pack(one.path()).await.status.success(), "a file that is missing goes unnoticed");
+}
+
 /// Answers every HTTP request with these bytes; gives the port.
 async fn serve(bytes: Vec<u8>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -118,7 +172,7 @@ async fn wit_deps(folder: &Path, args: &[&str]) -> Option<std::process::Output> 
     match soon(command.output()).await {
         Ok(output) => Some(output),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            skipped("wit-deps is missing; get it with `cargo install --locked wit-deps-cli@0.6.0`");
+            skipped("wit-deps is not installed (cargo install --locked wit-deps-cli@0.6.0)");
             None
         }
         Err(error) => panic!("wit-deps does not start: {error}"),
@@ -138,9 +192,7 @@ const GUEST: &str = "wit_bindgen::generate!({ path: \"wit\", world: \"hello\", g
 
 #[tokio::test]
 async fn wit_deps_takes_the_archive_into_an_empty_project_which_then_builds_a_guest() {
-    let packed = soon(Command::new(root().join("scripts/wit-package")).current_dir(root()).output()).await.unwrap();
-    assert!(packed.status.success(), "{packed:?}");
-    let archive = root().join(String::from_utf8(packed.stdout).unwrap().trim_end());
+    let archive = archive(&root(), pack(&root()).await);
     let port = serve(std::fs::read(&archive).unwrap()).await;
 
     let project = tempfile::tempdir().unwrap();
@@ -151,15 +203,13 @@ async fn wit_deps_takes_the_archive_into_an_empty_project_which_then_builds_a_gu
     let Some(output) = wit_deps(project.path(), &["lock"]).await else { return };
     assert!(output.status.success(), "{output:?}");
     // wit-deps says nothing of an archive in which it finds no WIT.
-    for name in ["types.wit", "client.wit"] {
-        let taken = std::fs::read(project.path().join("wit/deps/websocket").join(name)).unwrap();
-        assert_eq!(taken, std::fs::read(root().join("wit").join(name)).unwrap(), "{name}");
-    }
+    assert_eq!(wit_files(&project.path().join("wit/deps/websocket")), wit_files(&root().join("wit")));
 
     std::fs::write(project.path().join("wit/world.wit"), WORLD).unwrap();
     let guest = std::fs::read(build_guest("wit-deps-guest", project.path(), GUEST).await).unwrap();
-    let import = b"wasmcloud:websocket/client@0.1.0-draft";
-    assert!(guest.windows(import.len()).any(|window| window == import), "the guest imports the interface");
+    let DecodedWasm::Component(guest, world) = wit_component::decode(&guest).unwrap() else { panic!("no component") };
+    let imports: Vec<_> = guest.worlds[world].imports.keys().map(|key| guest.name_world_key(key)).collect();
+    assert!(imports.iter().any(|name| name == "wasmcloud:websocket/client@0.1.0-draft"), "{imports:?}");
 }
 
 #[tokio::test]
