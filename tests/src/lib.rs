@@ -4,10 +4,12 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod build;
+mod component;
 mod program;
 mod server;
 
 pub use build::build_guest;
+pub use component::{component, component_with};
 pub use program::{Running, example_path, guest, guest_path, interrupt, program, run};
 pub use server::{Behaviour, Seen, Server, authority};
 

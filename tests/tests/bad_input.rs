@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
-use tests::{guest_path, program, soon};
+use tests::{component, component_with, guest_path, program, soon};
 use tokio::net::TcpListener;
 
 /// Runs the program with bad input; checks the form of its complaint, and gives it.
@@ -27,29 +27,6 @@ fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
 
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-/// A component that exports `test:text/NAME` for every name, with this body of `call`.
-fn component(names: &[&str], body: &str) -> Vec<u8> {
-    component_with("", names, body)
-}
-
-fn component_with(imports: &str, names: &[&str], body: &str) -> Vec<u8> {
-    let exports: String =
-        names.iter().map(|name| format!("(export \"test:text/{name}\" (instance $interface))")).collect();
-    wat::parse_str(format!(
-        r#"(component
-            {imports}
-            (core module $m
-                (memory (export "memory") 1)
-                (data (i32.const 0) "\08\00\00\00\05\00\00\00hello")
-                (func (export "call") (result i32) {body}))
-            (core instance $i (instantiate $m))
-            (func $call (result string) (canon lift (core func $i "call") (memory $i "memory")))
-            (instance $interface (export "call" (func $call)))
-            {exports})"#
-    ))
-    .unwrap()
 }
 
 #[tokio::test]

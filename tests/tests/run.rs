@@ -3,7 +3,9 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::process::{Output, Stdio};
-use tests::{Behaviour, Running, Seen, Server, authority, guest, guest_path, interrupt, program, run, soon};
+use tests::{
+    Behaviour, Running, Seen, Server, authority, component_with, guest, guest_path, interrupt, program, run, soon,
+};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::{
     Message,
@@ -181,4 +183,14 @@ async fn the_program_talks_to_its_own_echo_server() {
         let (status, errors) = echo.interrupt().await;
         assert!(status.success() && errors.is_empty(), "{status}: {errors}");
     }
+}
+
+#[tokio::test]
+async fn a_guest_whose_toolchain_imports_wasi_http_runs() {
+    let import = r#"(import "wasi:http/types@0.2.10" (instance (export "fields" (type (sub resource)))))"#;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("http.wasm");
+    std::fs::write(&path, component_with(import, &["a"], "i32.const 0")).unwrap();
+    let output = run(&[], &path).await;
+    assert_eq!(stdout(&output), "hello", "{output:?}");
 }

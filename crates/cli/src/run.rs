@@ -2,6 +2,7 @@
 
 use crate::{
     answer, config,
+    denied_http::DeniedHttp,
     guest::{CALL, Entry, Guest, choose, compile, entries},
     stop::StopRequests,
 };
@@ -18,6 +19,7 @@ use wasmtime::{
     component::{Component, ComponentNamedList, InstancePre, Lift, Linker, ResourceTable},
 };
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView, p2::add_only_http_to_linker_async};
 use websocket_provider::{
     Endpoint, WebsocketCtx, WebsocketCtxView, WebsocketView,
     p2::{VERSIONS, add_to_linker},
@@ -87,6 +89,7 @@ struct Host {
     table: ResourceTable,
     wasi: WasiCtx,
     websocket: WebsocketCtx,
+    http: DeniedHttp,
     memory: MemoryLimit,
 }
 
@@ -118,6 +121,12 @@ impl WasiView for Host {
     }
 }
 
+impl WasiHttpView for Host {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.view(&mut self.table)
+    }
+}
+
 impl WebsocketView for Host {
     fn websocket(&mut self) -> WebsocketCtxView<'_> {
         WebsocketCtxView { ctx: &mut self.websocket, table: &mut self.table }
@@ -134,6 +143,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
         table: ResourceTable::new(),
         wasi: wasi(path, matches),
         websocket: WebsocketCtx::new(endpoint.clone()),
+        http: DeniedHttp::default(),
         memory: MemoryLimit { used: 0, most: matches.get_one("memory-limit").map_or(usize::MAX, bytes) },
     };
     let shown = path.display().to_string();
@@ -206,6 +216,7 @@ fn load(engine: &Engine, path: &Path, call: Option<&str>) -> anyhow::Result<(Ins
         choose(&entries(engine, &component), call).map_err(|why| nothing_to_run(engine, &component, path, &why))?;
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    add_only_http_to_linker_async(&mut linker)?;
     add_to_linker(&mut linker)?;
     let pre = linker.instantiate_pre(&component).map_err(|error| cannot_link(engine, &component, path, error))?;
     Ok((pre, entry))
