@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use websocket_provider::{SETTINGS, Setting, SettingError, Settings};
 
 /// Adds `--config` and a flag for every setting.
@@ -43,14 +43,7 @@ pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
             settings.set(setting.name, value)?;
         }
     }
-    for path in settings.ca_cert.iter().chain(&settings.client_cert).chain(&settings.client_key) {
-        check_readable(path)?;
-    }
     Ok(settings)
-}
-
-fn check_readable(path: &Path) -> anyhow::Result<()> {
-    std::fs::File::open(path).map(|_| ()).with_context(|| format!("cannot open {}", path.display()))
 }
 
 fn from_toml(settings: &mut Settings, text: &str) -> anyhow::Result<()> {

@@ -178,7 +178,7 @@ impl Shared {
             self.wakers.wake_task();
         }
         if notices.flush {
-            // Not the task: a worker of tokio keeps what it wakes last to itself until its guest gives way.
+            // Not the task alone: a worker of tokio keeps what it woke last to itself until its guest gives way.
             let shared = Arc::clone(self);
             self.runtime.spawn_blocking(move || shared.turn(Driver::flush));
         }
@@ -203,7 +203,7 @@ impl Shared {
         .await
     }
 
-    /// The connection's task: drives it while nobody waits in a call, and at its deadlines.
+    /// The connection's task: drives it whatever its callers do, and at its deadlines.
     async fn run(&self) {
         let mut alarm = pin!(sleep_until(Instant::now()));
         poll_fn(|cx| {

@@ -63,7 +63,7 @@ pub(crate) struct Driver {
     /// How much the next read asks for.
     read_size: usize,
     inbox: Inbox,
-    /// Reading has stopped because the inbox is full.
+    /// Reading has stopped: the inbox is full, or the peer broke the rules.
     paused: bool,
     /// How the peer broke the rules, and until when the guest may still answer what came before.
     held: Option<(Violation, Instant)>,
@@ -105,7 +105,7 @@ pub(crate) struct Driver {
 pub(crate) struct Notices {
     /// Those who wait to send or receive.
     pub(crate) waiters: bool,
-    /// The connection's task: a deadline moved, or there is room to read.
+    /// The connection's task: a deadline moved, there is room to read, or output waits.
     pub(crate) task: bool,
     /// A thread that is free to [`Driver::flush`]; the caller's own may be busy with a guest for long.
     pub(crate) flush: bool,
