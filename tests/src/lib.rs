@@ -5,23 +5,23 @@
 
 mod build;
 mod component;
+mod host;
+pub mod kernel;
+pub mod probe;
 mod program;
 mod server;
 
 pub use build::build_guest;
 pub use component::{component, component_with};
+pub use host::Host;
 pub use program::{Running, example_path, guest, guest_path, interrupt, program, run};
-pub use server::{Behaviour, Seen, Server, authority};
+pub use server::{Behaviour, Seen, Server};
+pub use test_peer::soon;
 
-use std::{future::Future, io::Write, time::Duration};
+use std::io::Write;
 
 /// Says in one line, past what the test harness keeps to itself, why a test proves nothing here.
 pub fn skipped(why: &str) {
     // Nobody is there to be told when standard error is closed.
     let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
-}
-
-/// Awaits what must come, and fails the test rather than hang when it does not.
-pub async fn soon<F: Future>(what: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(30), what).await.expect("this takes much too long")
 }

@@ -1,17 +1,13 @@
 //! A WebSocket server made with tokio-tungstenite, over TCP or TLS.
 
 use futures_util::{SinkExt, StreamExt};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::net::SocketAddr;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer},
-};
+use tokio_rustls::TlsAcceptor;
 use tokio_tungstenite::{
     accept_hdr_async,
     tungstenite::{
@@ -141,24 +137,4 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, behaviour: Behaviou
             return;
         }
     }
-}
-
-/// Makes a certificate authority, writes its certificate to `ca.pem` in `folder`, and gives what serves
-/// under a certificate for `localhost` that it signed.
-pub fn authority(folder: &Path) -> TlsAcceptor {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_key = KeyPair::generate().expect("a key");
-    let ca = params.self_signed(&ca_key).expect("a certificate");
-    std::fs::write(folder.join("ca.pem"), ca.pem()).expect("the folder can be written");
-    let key = KeyPair::generate().expect("a key");
-    let params_of_server = CertificateParams::new(["localhost".to_owned()]).expect("a name");
-    let certificate = params_of_server.signed_by(&key, &Issuer::from_params(&params, &ca_key)).expect("a signature");
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring has the default versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-        .expect("the key fits the certificate");
-    TlsAcceptor::from(Arc::new(config))
 }

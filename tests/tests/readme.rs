@@ -3,7 +3,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 use tests::{Behaviour, Running, Server, build_guest, program, run, soon};
 use tokio::net::TcpListener;
 use websocket_provider::SETTINGS;
@@ -81,6 +84,28 @@ fn the_contract_lists_every_setting_with_its_default() {
         let row = row.unwrap_or_else(|| panic!("wit/README.md has no row for {}", setting.name));
         let default = setting.default.map_or("| none |".to_owned(), |default| format!("| `{default}` |"));
         assert!(row.contains(&default), "{row:?} should say {default}");
+    }
+}
+
+#[test]
+fn every_promise_of_the_contract_has_a_test_of_its_name_and_every_such_test_a_promise() {
+    let contract = read("wit/README.md");
+    let mut promises = BTreeMap::<&str, BTreeSet<String>>::new();
+    for row in
+        contract.split("| promise |").skip(1).flat_map(|table| table.split("\n\n").next().unwrap().lines().skip(2))
+    {
+        let link = row.strip_prefix("| [`").and_then(|row| row.split_once("`](../"));
+        let (promise, rest) = link.unwrap_or_else(|| panic!("this row names no test: {row}"));
+        promises.entry(rest.split(')').next().unwrap()).or_default().insert(promise.replace('-', "_"));
+    }
+    assert_eq!(promises.len(), 5, "{promises:?}");
+    for (file, promises) in promises {
+        let source = read(file);
+        let test =
+            |item: &str| item.trim_start().strip_prefix("async fn ")?.split_once('(').map(|test| test.0.to_owned());
+        let tests: BTreeSet<_> = source.split("#[tokio::test]").skip(1).filter_map(test).collect();
+        assert_eq!(tests, promises, "the tests of {file}, and the promises of wit/README.md that lead to it");
+        assert!(!source.contains("#[ignore"), "{file}");
     }
 }
 

@@ -3,9 +3,8 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use std::process::{Output, Stdio};
-use tests::{
-    Behaviour, Running, Seen, Server, authority, component_with, guest, guest_path, interrupt, program, run, soon,
-};
+use test_peer::Authority;
+use tests::{Behaviour, Running, Seen, Server, component_with, guest, guest_path, interrupt, program, run, soon};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::{
     Message,
@@ -42,11 +41,11 @@ async fn the_example_guest_talks_over_ws_with_its_settings() {
 
 #[tokio::test]
 async fn the_example_guest_talks_over_wss() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_tls(Behaviour::Echo, authority(folder.path())).await;
+    let authority = Authority::new("test");
+    let tls = authority.acceptor(authority.issue(&["localhost"], |_| {}), false);
+    let server = Server::start_tls(Behaviour::Echo, tls).await;
     let url = format!("WS_URL={}", server.url);
-    let ca = folder.path().join("ca.pem");
-    let trust = ["--allow", "localhost", "--env", &url, "--ca-cert", ca.to_str().unwrap()];
+    let trust = ["--allow", "localhost", "--env", &url, "--ca-cert", &authority.file("ca.pem")];
     let output = run(&trust, &guest_path("guest_example")).await;
     assert_eq!(stdout(&output), "SUCCESS: Received response: Hello, WebSocket!", "{output:?}");
     let output = run(&trust[..4], &guest_path("guest_example")).await;

@@ -36,13 +36,6 @@ async fn refused(answer: &str) -> Error {
     connection.err().expect("a refusal opens nothing")
 }
 
-/// Proves that nothing has dialled the listener: what it accepts first is dialled here.
-async fn nobody_dialled(listener: &TcpListener) {
-    let own = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (_, first) = soon(listener.accept()).await.unwrap();
-    assert_eq!(first, own.local_addr().unwrap());
-}
-
 #[tokio::test]
 async fn a_refusal_shows_its_status_its_location_and_its_body() {
     for (status, field) in [(401, "WWW-Authenticate: Basic"), (403, "X: y"), (407, "X: y")] {

@@ -9,7 +9,7 @@ mod peer;
 
 pub use authority::Authority;
 pub use frame::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
-pub use peer::{Peer, read_head};
+pub use peer::{Peer, nobody_dialled, read_head};
 
 use std::{future::Future, time::Duration};
 

@@ -110,6 +110,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     }
 }
 
+/// Asserts that no TCP connection came in, where whoever dials has been told already what came of it.
+pub async fn nobody_dialled(listener: &TcpListener) {
+    let own = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (_, first) = soon(listener.accept()).await.unwrap();
+    assert_eq!(first, own.local_addr().unwrap());
+}
+
 /// The head of a request, up to and with its empty line.
 pub async fn read_head(tcp: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();

@@ -37,11 +37,13 @@ struct Probe {
 impl Probe {
     fn answer(&mut self, ask: Ask) -> Answer {
         match ask {
-            Ask::Connect(config) => Answer::Connected(client::connect(&config.into()).map_err(Failure::from).map(|new| {
-                self.count += 1;
-                self.connections.insert(self.count, new);
-                self.count
-            })),
+            Ask::Connect(config) => {
+                Answer::Connected(client::connect(&config.into()).map_err(Failure::from).map(|new| {
+                    self.count += 1;
+                    self.connections.insert(self.count, new);
+                    self.count
+                }))
+            }
             Ask::Send(on, message) => Answer::Done(self.on(on).send(&message.into()).map_err(Failure::from)),
             Ask::Receive(on) => {
                 let received = self.on(on).receive().map_err(Failure::from);
@@ -57,10 +59,13 @@ impl Probe {
                 self.connections.remove(&on);
                 Answer::Done(Ok(()))
             }
-            Ask::Compute(millis) => {
+            Ask::Burst(on, messages, millis) => {
+                let messages: Vec<_> = messages.into_iter().map(types::Message::from).collect();
+                let connection = self.on(on);
+                let sent = messages.iter().try_for_each(|message| connection.send(message));
                 let begun = Instant::now();
                 while begun.elapsed() < Duration::from_millis(millis) {}
-                Answer::Done(Ok(()))
+                Answer::Done(sent.map_err(Failure::from))
             }
         }
     }

@@ -21,8 +21,8 @@ pub enum Ask {
     Subprotocol(u32),
     /// Drops the connection.
     Drop(u32),
-    /// Computes for this many milliseconds, without a call.
-    Compute(u64),
+    /// `send` for each of these, then so many milliseconds of computing, without another call in between.
+    Burst(u32, Vec<Message>, u64),
 }
 
 /// What came of it.

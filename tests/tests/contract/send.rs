@@ -1,0 +1,151 @@
+//! What `send` promises.
+
+use crate::{open, open_as, open_in};
+use std::time::{Duration, Instant};
+use test_peer::{BINARY, CLOSE, PING, PONG, Peer, TEXT, close_payload, frame};
+use tests::{
+    kernel,
+    probe::{Ask, Config, Failure, Message, State},
+};
+use tokio::time::timeout;
+
+const MIB: usize = 1 << 20;
+
+/// A binary message of one mebibyte that is not like its neighbours.
+fn mebibyte(number: u32) -> Vec<u8> {
+    number.to_be_bytes().repeat(MIB / 4)
+}
+
+fn text(text: impl ToString) -> Message {
+    Message::Text(text.to_string())
+}
+
+#[tokio::test]
+async fn send_order() {
+    let (mut guest, open, mut peer) = open(&[]).await;
+    let messages = (0..300).map(text).chain([Message::Ping(b"p".into()), Message::Pong(b"q".into())]);
+    // It computes for longer than this test may take, so nothing waits for its next call.
+    guest.ask(&Ask::Burst(open, messages.collect(), 3_600_000)).await;
+    for number in 0..300 {
+        assert_eq!(peer.frame().await, (TEXT, number.to_string().into()));
+    }
+    assert_eq!(peer.frame().await, (PING, b"p".into()));
+    assert_eq!(peer.frame().await, (PONG, b"q".into()));
+}
+
+#[tokio::test]
+async fn send_backpressure() {
+    let options = ["--write-timeout", "1h", "--keepalive", "false"];
+    let (mut guest, full, mut peer) = open(&options).await;
+    let (_, mut other) = open_in(&mut guest, Config::default()).await;
+    let mut accepted = 0;
+    loop {
+        guest.ask(&Ask::Send(full, Message::Binary(vec![1; 10_000]))).await;
+        // Nothing says that a send waits, but that it does not end.
+        match timeout(Duration::from_millis(500), guest.outcome()).await {
+            Ok(outcome) => outcome.unwrap(),
+            Err(_) => break,
+        }
+        accepted += 1;
+    }
+    // What was accepted is with the kernel, but for a bounded rest.
+    let ends = [peer.tcp.local_addr().unwrap(), peer.tcp.peer_addr().unwrap()];
+    let sockets = kernel::sockets();
+    let with_kernel = |socket: &&kernel::Socket| ends.contains(&socket.local) && ends.contains(&socket.remote);
+    let queued: usize = sockets.iter().filter(with_kernel).map(|socket| socket.unsent + socket.unread).sum();
+    let held = (accepted * 10_008_usize).saturating_sub(queued);
+    assert!(queued > 0 && held <= 64 * 1024 + 10_008, "{held} bytes wait in the host, {queued} in the kernel");
+    // Other connections go on.
+    for payload in ["1", "2"] {
+        other.write(frame(PING, payload)).await;
+        assert_eq!(other.frame().await, (PONG, payload.into()));
+    }
+    for _ in 0..=accepted {
+        assert_eq!(peer.frame().await, (BINARY, vec![1; 10_000]));
+    }
+    guest.outcome().await.unwrap();
+}
+
+#[tokio::test]
+async fn send_timeout() {
+    let (mut guest, open, mut peer) = open(&["--write-timeout", "300ms"]).await;
+    let mut sent = 0;
+    let begun = loop {
+        let begun = Instant::now();
+        match guest.send(open, Message::Binary(mebibyte(sent))).await {
+            Ok(()) => sent += 1,
+            Err(failure) => {
+                assert_eq!(failure, Failure::Timeout);
+                break begun;
+            }
+        }
+    };
+    assert!(begun.elapsed() >= Duration::from_millis(300) && begun.elapsed() < Duration::from_secs(10));
+    assert_eq!(guest.state(open).await, State::Open);
+    for number in 0..sent {
+        assert!(peer.frame().await == (BINARY, mebibyte(number)), "message {number} of {sent}");
+    }
+    guest.send(open, text("after")).await.unwrap();
+    assert_eq!(peer.frame().await, (TEXT, b"after".to_vec()));
+    peer.write(frame(TEXT, "still there")).await;
+    assert_eq!(guest.receive(open).await, Ok(text("still there")));
+}
+
+/// Asserts that each of these is refused, and that nothing of it leaves.
+async fn refused(wishes: Config, messages: Vec<Message>) {
+    let (mut guest, open, mut peer) = open_as(&[], wishes).await;
+    for message in messages {
+        let sent = guest.send(open, message).await;
+        assert!(matches!(sent, Err(Failure::InvalidMessage(_))), "{sent:?}");
+    }
+    assert_eq!(guest.state(open).await, State::Open);
+    guest.send(open, text("first")).await.unwrap();
+    assert_eq!(peer.frame().await, (TEXT, b"first".to_vec()));
+}
+
+#[tokio::test]
+async fn send_size() {
+    let wishes = Config { max_message_size: Some(100), ..Config::default() };
+    refused(wishes, vec![Message::Binary(vec![0; 101]), text("x".repeat(101)), text("é".repeat(51))]).await;
+}
+
+#[tokio::test]
+async fn send_control() {
+    refused(Config::default(), vec![Message::Ping(vec![0; 126]), Message::Pong(vec![0; 126])]).await;
+    let (mut guest, open, mut peer) = open(&[]).await;
+    guest.send(open, Message::Ping(vec![1; 125])).await.unwrap();
+    assert_eq!(peer.frame().await, (PING, vec![1; 125]));
+}
+
+#[tokio::test]
+async fn send_close() {
+    for (code, reason) in [(1000, None), (4000, Some("enough"))] {
+        let (mut guest, open, mut peer) = open(&[]).await;
+        guest.send(open, Message::Close(code, reason.map(str::to_owned))).await.unwrap();
+        assert_eq!(guest.state(open).await, State::Closing);
+        assert_eq!(peer.frame().await, (CLOSE, close_payload(code, reason.unwrap_or_default())));
+        peer.write(frame(CLOSE, close_payload(code, ""))).await;
+        assert_eq!(guest.receive(open).await, Ok(Message::Close(code, None)));
+    }
+    refused(Config::default(), vec![Message::Close(1005, None), Message::Close(1000, Some("r".repeat(124)))]).await;
+}
+
+#[tokio::test]
+async fn send_after_close() {
+    let (mut guest, ours, mut peer) = open(&[]).await;
+    guest.close(ours, None, None).await.unwrap();
+    let (theirs, mut other) = open_in(&mut guest, Config::default()).await;
+    other.write(frame(CLOSE, close_payload(1000, ""))).await;
+    assert_eq!(other.frame().await.0, CLOSE);
+    for on in [ours, theirs] {
+        for message in [text("late"), Message::Binary(vec![]), Message::Ping(vec![])] {
+            assert_eq!(guest.send(on, message).await, Err(Failure::ConnectionClosed));
+        }
+    }
+    assert_eq!(peer.frame().await, (CLOSE, vec![]));
+    drop(other);
+    let nothing_more = async |peer: &mut Peer| peer.end().await;
+    peer.write(frame(CLOSE, [])).await;
+    tokio::io::AsyncWriteExt::shutdown(&mut peer.tcp).await.unwrap();
+    nothing_more(&mut peer).await;
+}
