@@ -5,6 +5,7 @@
 
 mod build;
 mod component;
+pub mod faults;
 mod host;
 pub mod kernel;
 pub mod probe;

@@ -7,7 +7,10 @@ mod protocol;
 pub use protocol::{Answer, Ask, Config, Failure, Message, State};
 
 use crate::{guest_path, interrupt, program, soon};
-use std::process::{ExitStatus, Stdio};
+use std::{
+    fmt::Debug,
+    process::{ExitStatus, Stdio},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Lines},
     process::Child,
@@ -189,4 +192,18 @@ impl Probe {
         let status = soon(child.wait()).await.expect("it ends");
         (status, soon(log).await.expect("its log was read"))
     }
+}
+
+/// A value's case as the WIT package writes it.
+pub fn case(value: &impl Debug) -> String {
+    let text = format!("{value:?}");
+    let name = text.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+    let mut case = String::new();
+    for c in name.chars() {
+        if c.is_uppercase() && !case.is_empty() {
+            case.push('-');
+        }
+        case.push(c.to_ascii_lowercase());
+    }
+    case
 }

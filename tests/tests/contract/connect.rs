@@ -69,6 +69,7 @@ async fn connect_credentials() {
     let (connected, peer) = dial(&mut guest, &listener, to(&secret), upgrade).await;
     assert_eq!(peer.field("Authorization"), "Basic bWU6czNjckB0");
     assert_eq!(guest.url(connected.unwrap()).await, url);
+    drop(peer);
     let own = Config { url: secret.clone(), ..with_headers(&[("Authorization", "Bearer t0k3n")]) };
     let (connected, peer) = dial(&mut guest, &listener, own, upgrade).await;
     assert_eq!(peer.request.matches("uthorization: ").count(), 1, "{}", peer.request);
@@ -299,7 +300,8 @@ async fn connect_handshake() {
     let wrong_key = |peer: &Peer| peer.upgrade_head("").replace(&peer.accept_key(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     let extension = |peer: &Peer| peer.upgrade_head("Sec-WebSocket-Extensions: permessage-deflate\r\n");
     let garbage = |_: &Peer| "\x16\x03\x01 is not HTTP\r\n\r\n".to_owned();
-    let answers: Vec<(bool, Box<dyn Fn(&Peer) -> String>)> = vec![
+    type Answer = Box<dyn Fn(&Peer) -> String>;
+    let answers: Vec<(bool, Answer)> = vec![
         (true, Box::new(good)),
         (true, Box::new(change("Connection: Upgrade", "connection: keep-alive, upgrade"))),
         (true, Box::new(change("Upgrade: websocket", "uPGRADE: WebSocket"))),

@@ -3,7 +3,7 @@
 use crate::{dial, listen, open_in, to};
 use std::collections::BTreeSet;
 use test_peer::{BINARY, CLOSE, PING, PONG, Peer, TEXT, close_payload, frame};
-use tests::probe::{Config, Failure, Message, Probe, State};
+use tests::probe::{Config, Failure, Message, Probe, State, case};
 
 /// The names of a variant's or an enum's cases in types.wit.
 fn cases(kind: &str) -> BTreeSet<String> {
@@ -11,20 +11,6 @@ fn cases(kind: &str) -> BTreeSet<String> {
     let body = wit.split(&format!("{kind} {{")).nth(1).unwrap().split("\n    }").next().unwrap();
     let case = |line: &str| line.trim().split(['(', ',']).next().unwrap().to_owned();
     body.lines().filter(|line| !line.trim().is_empty() && !line.contains("///")).map(case).collect()
-}
-
-/// A value's case as the WIT package writes it.
-fn case(value: &impl std::fmt::Debug) -> String {
-    let text = format!("{value:?}");
-    let name = text.split(|c: char| !c.is_alphanumeric()).next().unwrap();
-    let mut case = String::new();
-    for c in name.chars() {
-        if c.is_uppercase() && !case.is_empty() {
-            case.push('-');
-        }
-        case.push(c.to_ascii_lowercase());
-    }
-    case
 }
 
 #[tokio::test]
