@@ -1,8 +1,8 @@
 //! Settings from flags and from a TOML file, both made of the core's one list.
 
-use anyhow::{Context, bail};
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use std::path::PathBuf;
+use anyhow::{Context, anyhow, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::TypedValueParser, error::ErrorKind};
+use std::{ffi::OsStr, path::PathBuf};
 use websocket_provider::{SETTINGS, Setting, SettingError, Settings};
 
 /// Adds `--config` and a flag for every setting.
@@ -21,13 +21,29 @@ pub(crate) fn arguments(command: Command) -> Command {
 
 fn argument(setting: &'static Setting) -> Arg {
     let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
-    let check = |text: &str| Settings::default().set(setting.name, text).map(|()| text.to_owned());
     Arg::new(setting.name)
         .long(setting.name)
         .value_name(setting.value)
         .help(format!("{}{default}", setting.help))
         .action(if setting.repeatable { ArgAction::Append } else { ArgAction::Set })
-        .value_parser(check)
+        .value_parser(Check(setting))
+}
+
+/// Whether a flag's value can be used; the complaint is the setting's own, since clap's shows every value.
+#[derive(Clone)]
+struct Check(&'static Setting);
+
+impl TypedValueParser for Check {
+    type Value = String;
+
+    fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        let invalid = |why: String| clap::Error::raw(ErrorKind::ValueValidation, format!("{why}\n")).with_cmd(command);
+        let text = value.to_str().ok_or_else(|| invalid(format!("`{}` is not UTF-8", self.0.name)))?;
+        match Settings::default().set(self.0.name, text) {
+            Ok(()) => Ok(text.to_owned()),
+            Err(error) => Err(invalid(error.to_string())),
+        }
+    }
 }
 
 /// The settings that the command line asks for, those of its file included.
@@ -47,7 +63,7 @@ pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
 }
 
 fn from_toml(settings: &mut Settings, text: &str) -> anyhow::Result<()> {
-    let table: toml::Table = text.parse()?;
+    let table: toml::Table = text.parse().map_err(|error| not_toml(&error, text))?;
     for (name, value) in &table {
         for text in texts(name, value)? {
             match settings.set(name, &text) {
@@ -57,6 +73,12 @@ fn from_toml(settings: &mut Settings, text: &str) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What is wrong where, without the line itself, which may hold a password.
+fn not_toml(error: &toml::de::Error, text: &str) -> anyhow::Error {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    anyhow!("line {} is no TOML: {}", before.matches('\n').count() + 1, error.message())
 }
 
 /// A value as the text that a flag would have.
@@ -107,5 +129,20 @@ mod tests {
         assert!(parse("receive-wait = \"1x\"").unwrap_err().contains("500ms"));
         assert!(parse("[allow]\na = 1").unwrap_err().contains("is a table"));
         assert!(parse("allow = [").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn a_complaint_shows_no_password() {
+        for value in
+            ["\"socks5://me:secret@proxy\"", "\"http://me:secret@proxy", "{ url = \"http://me:secret@proxy\" }"]
+        {
+            let why = parse(&format!("\nproxy = {value}")).unwrap_err();
+            assert!(!why.contains("secret"), "{why}");
+        }
+        let command = arguments(Command::new("test"));
+        let error = command.try_get_matches_from(["test", "--proxy", "socks5://me:secret@proxy"]).unwrap_err();
+        let why = error.render().to_string();
+        assert!(why.contains("http://host:port") && !why.contains("secret"), "{why}");
+        assert_eq!(error.exit_code(), 2);
     }
 }

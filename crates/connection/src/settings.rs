@@ -104,6 +104,14 @@ pub enum SettingError {
         /// What is wrong with it and what would be right.
         reason: String,
     },
+    /// The value cannot be used, and may hold a password, so that it is not shown.
+    #[error("`{name}` cannot be what it is set to: {reason}")]
+    Hidden {
+        /// The setting's name.
+        name: &'static str,
+        /// What would be right.
+        reason: String,
+    },
     /// Two settings contradict each other.
     #[error("{0}")]
     Conflict(String),
@@ -119,10 +127,9 @@ impl Settings {
             .iter()
             .find(|setting| setting.name == name)
             .ok_or_else(|| SettingError::Unknown(name.to_owned()))?;
-        (setting.apply)(self, value.trim()).map_err(|reason| SettingError::Value {
-            name: setting.name,
-            value: value.to_owned(),
-            reason,
+        (setting.apply)(self, value.trim()).map_err(|reason| match setting.name {
+            name @ MAY_HOLD_PASSWORD => SettingError::Hidden { name, reason },
+            name => SettingError::Value { name, value: value.to_owned(), reason },
         })
     }
 
@@ -293,7 +300,7 @@ pub const SETTINGS: &[Setting] = &[
         apply: |s, v| file_path(v).map(|file| s.client_key = Some(file)),
     },
     Setting {
-        name: "proxy",
+        name: MAY_HOLD_PASSWORD,
         value: "URL",
         default: None,
         help: "An HTTP CONNECT proxy to dial through: http://[user:password@]host:port",
@@ -301,6 +308,9 @@ pub const SETTINGS: &[Setting] = &[
         apply: |s, v| proxy(v).map(|url| s.proxy = Some(url)),
     },
 ];
+
+/// The setting whose value no complaint may show.
+const MAY_HOLD_PASSWORD: &str = "proxy";
 
 /// The highest count: counts become permits of a semaphore, which are taken as `u32`.
 const MAX_COUNT: usize = {
@@ -403,6 +413,16 @@ mod tests {
         }
         assert_eq!(settings, Settings::default());
         assert_eq!(settings.set("recieve-wait", "1s"), Err(SettingError::Unknown("recieve-wait".into())));
+    }
+
+    #[test]
+    fn a_bad_proxy_is_not_shown_with_its_password() {
+        for value in ["socks5://me:secret@proxy:1080", "http://me:secret", "me:secret@proxy:3128", "secret"] {
+            let error = Settings::default().set("proxy", value).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains("`proxy`") && text.contains("http://user:password@host:port"), "{text}");
+            assert!(!text.contains("secret") && !format!("{error:?}").contains("secret"), "{error:?}");
+        }
     }
 
     #[test]
