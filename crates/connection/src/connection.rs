@@ -93,7 +93,10 @@ impl Connection {
             return outcome;
         }
         let sent = self.shared.wait(|driver, cx| driver.put_message(&message, cx));
-        timeout(self.shared.limits.write_timeout, sent).await.unwrap_or(Err(Error::Timeout))
+        timeout(self.shared.limits.write_timeout, sent).await.unwrap_or_else(|_| {
+            self.shared.driver.lock().send_timed_out();
+            Err(Error::Timeout)
+        })
     }
 
     /// Receives the next message, in order, whole and once. Waits up to the receive wait, then gives

@@ -2,6 +2,7 @@
 
 use crate::{
     Error,
+    failure::{Failure, Reason},
     head::Head,
     policy::{Policy, is_localhost},
     request::{Request, basic_authorization},
@@ -26,20 +27,21 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Opens a byte stream to the request's host, at addresses that the policy grants and no others.
 ///
 /// # Errors
-/// [`Error::AuthenticationFailed`] where the policy, or the proxy, refuses; [`Error::ConnectionFailed`]
-/// for everything that the network does.
-pub(crate) async fn dial(request: &Request, policy: &Policy, proxy: Option<&Url>) -> Result<TcpStream, Error> {
+/// [`Failure`]: [`Error::AuthenticationFailed`] where the policy, or the proxy, refuses;
+/// [`Error::ConnectionFailed`] for everything that the network does.
+pub(crate) async fn dial(request: &Request, policy: &Policy, proxy: Option<&Url>) -> Result<TcpStream, Failure> {
     let addresses = resolve(request, policy).await?;
     match proxy {
-        None => race(addresses).await.map_err(|errors| cannot_reach(&request.authority(), &errors)),
+        None => Ok(race(addresses).await.map_err(|errors| cannot_reach(&request.authority(), &errors))?),
         Some(proxy) => through(proxy, &addresses, request.timeout).await,
     }
 }
 
 /// The granted addresses of the request's host. What is checked here is what is dialled: nothing
 /// looks the name up again.
-async fn resolve(request: &Request, policy: &Policy) -> Result<Vec<SocketAddr>, Error> {
-    policy.check_host(&request.host, request.port)?;
+async fn resolve(request: &Request, policy: &Policy) -> Result<Vec<SocketAddr>, Failure> {
+    let denied = |error| Failure::new(Reason::Denied, error);
+    policy.check_host(&request.host, request.port).map_err(denied)?;
     let found: Vec<IpAddr> = match &request.host {
         Host::Ipv4(address) => vec![(*address).into()],
         Host::Ipv6(address) => vec![(*address).into()],
@@ -55,7 +57,7 @@ async fn resolve(request: &Request, policy: &Policy) -> Result<Vec<SocketAddr>, 
         }
     }
     match refusal {
-        Some(error) if granted.is_empty() => Err(error),
+        Some(error) if granted.is_empty() => Err(denied(error)),
         _ => Ok(interleave(granted)),
     }
 }
@@ -107,23 +109,23 @@ fn cannot_reach(whom: &str, errors: &[(SocketAddr, io::Error)]) -> Error {
 
 /// Opens a tunnel through an HTTP CONNECT proxy (RFC 9110 section 9.3.6). The proxy is asked for a
 /// checked address, never for a name that it could resolve to another.
-async fn through(proxy: &Url, addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, Error> {
+async fn through(proxy: &Url, addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, Failure> {
     let name = proxy.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = proxy.port_or_known_default().unwrap_or(80);
     let at: Vec<_> = lookup(name).await?.into_iter().map(|address| SocketAddr::new(address, port)).collect();
-    let mut last = cannot_reach("the destination", &[]);
+    let mut last = Failure::from(cannot_reach("the destination", &[]));
     for address in addresses {
         let tcp = race(interleave(at.clone())).await;
         let mut tcp = tcp.map_err(|errors| cannot_reach(&format!("the proxy {name}:{port}"), &errors))?;
         match connect_method(&mut tcp, proxy, *address, limit).await {
             Ok(()) => return Ok(tcp),
-            Err(error) => last = error,
+            Err(failure) => last = failure,
         }
     }
     Err(last)
 }
 
-async fn connect_method(tcp: &mut TcpStream, proxy: &Url, address: SocketAddr, limit: Duration) -> Result<(), Error> {
+async fn connect_method(tcp: &mut TcpStream, proxy: &Url, address: SocketAddr, limit: Duration) -> Result<(), Failure> {
     let mut ask = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n").into_bytes();
     if let Some(credentials) = basic_authorization(proxy) {
         ask.extend_from_slice(b"Proxy-Authorization: ");
@@ -139,7 +141,7 @@ async fn connect_method(tcp: &mut TcpStream, proxy: &Url, address: SocketAddr, l
         return Err(head.refusal("the proxy", tcp, input, limit).await);
     }
     if !input.is_empty() {
-        return Err(Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned()));
+        return Err(Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned()).into());
     }
     Ok(())
 }

@@ -1,20 +1,22 @@
 //! Where connections come from: one guest's connections under one host's settings.
 
 use crate::{
-    ConnectConfig, Connection, Error, SettingError, Settings,
+    ConnectConfig, Connection, Error, Metrics, SettingError, Settings,
     accept::Upgrade,
     dial::dial,
     driver::{Driver, Limits},
     engine::Role,
+    failure::{Failure, Reason},
     handshake::handshake,
     policy::Policy,
+    record::Attempt,
     request::Request,
     tls::Tls,
     transport::Transport,
 };
 use bytes::BytesMut;
 use hyper_util::rt::TokioIo;
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -36,6 +38,20 @@ struct Host {
     tls: Tls,
     /// One permit for each connection of any guest.
     total: Arc<Semaphore>,
+    metrics: Metrics,
+}
+
+/// An open WebSocket before anything drives it.
+struct Opened {
+    transport: Box<dyn Transport>,
+    /// What the peer sent right behind its handshake.
+    input: BytesMut,
+    subprotocol: Option<String>,
+    /// Where TCP leads: the server, or the proxy.
+    address: Option<SocketAddr>,
+    url: String,
+    limits: Limits,
+    permits: Permits,
 }
 
 /// Held as long as a connection has a transport.
@@ -52,6 +68,7 @@ impl Endpoint {
             policy: Policy::new(settings.allow.clone()),
             tls: Tls::new(&settings)?,
             total: Arc::new(Semaphore::new(settings.max_connections_total)),
+            metrics: Metrics::default(),
             settings,
         });
         let guest = Arc::new(Semaphore::new(host.settings.max_connections));
@@ -69,6 +86,11 @@ impl Endpoint {
         &self.host.settings
     }
 
+    /// What the connections of all guests of this host have done.
+    pub fn metrics(&self) -> &Metrics {
+        &self.host.metrics
+    }
+
     /// Dials a WebSocket server: policy, DNS, TCP, TLS and opening handshake within one time limit.
     /// Must run in a tokio runtime, which then drives the connection. Cancel safe: a connect that is
     /// dropped leaves nothing behind.
@@ -78,18 +100,11 @@ impl Endpoint {
     /// [`Error::AuthenticationFailed`] where the policy or the server refuses;
     /// [`Error::ConnectionFailed`], [`Error::Protocol`] and [`Error::Timeout`] for what happens on the way.
     pub async fn connect(&self, config: ConnectConfig) -> Result<Connection, Error> {
-        let request = Request::new(config, &self.host.settings)?;
-        let permits = self.permits()?;
-        match timeout(request.timeout, self.dial(&request)).await {
-            Ok(opened) => {
-                let (transport, input, subprotocol) = opened?;
-                tracing::debug!(url = %request.url, subprotocol, "connected");
-                let limits = self.limits(request.max_message_size, request.keepalive);
-                let driver = Driver::new(transport, input, Role::Client, limits);
-                Ok(Connection::open(driver, limits, request.url.into(), subprotocol, permits))
-            }
-            Err(_) => Err(Error::Timeout),
-        }
+        let request = Request::new(config, &self.host.settings);
+        let destination = request.as_ref().ok().map(Request::destination);
+        let attempt = Attempt::begin(&self.host.metrics, Role::Client, destination);
+        let outcome = self.dial(request).await;
+        self.begin(attempt, Role::Client, outcome)
     }
 
     /// Takes over the socket of a request that was answered with [`Upgrade::response`]. Must run in a
@@ -98,16 +113,9 @@ impl Endpoint {
     /// # Errors
     /// [`Error::ConnectionFailed`] when the client went away first, or a limit is reached.
     pub async fn accept(&self, upgrade: Upgrade) -> Result<Connection, Error> {
-        let permits = self.permits()?;
-        let Upgrade { on_upgrade, subprotocol, target, .. } = upgrade;
-        let upgraded = on_upgrade
-            .await
-            .map_err(|error| Error::ConnectionFailed(format!("the client went away before its upgrade: {error}")))?;
-        let settings = &self.host.settings;
-        let limits = self.limits(settings.max_message_size, settings.keepalive.then_some(settings.keepalive_interval));
-        let transport = Box::new(TokioIo::new(upgraded));
-        let driver = Driver::new(transport, BytesMut::new(), Role::Server, limits);
-        Ok(Connection::open(driver, limits, target, subprotocol, permits))
+        let attempt = Attempt::begin(&self.host.metrics, Role::Server, None);
+        let outcome = self.take_over(upgrade).await;
+        self.begin(attempt, Role::Server, outcome)
     }
 
     /// Waits until every connection of this guest is gone, those included that were dropped and are
@@ -117,13 +125,61 @@ impl Endpoint {
         let _ = self.guest.acquire_many(self.host.settings.max_connections as u32).await;
     }
 
-    fn permits(&self) -> Result<Permits, Error> {
+    async fn dial(&self, request: Result<Request, Error>) -> Result<Opened, Failure> {
+        let request = request.map_err(Failure::invalid_request)?;
+        let permits = self.permits()?;
+        let limits = self.limits(request.max_message_size, request.keepalive);
+        let shake_hands = async {
+            let Host { policy, settings, tls, .. } = &*self.host;
+            let tcp = dial(&request, policy, settings.proxy.as_ref()).await?;
+            // Small messages must not wait for the acknowledgement of earlier ones.
+            tcp.set_nodelay(true).map_err(|error| Error::ConnectionFailed(format!("TCP_NODELAY: {error}")))?;
+            let address = tcp.peer_addr().ok();
+            let mut transport: Box<dyn Transport> = if request.secure {
+                let session = tls.connect(&request.host, tcp).await;
+                Box::new(session.map_err(|error| Failure::new(Reason::Tls, error))?)
+            } else {
+                Box::new(tcp)
+            };
+            let (subprotocol, input) = handshake(&request, &mut transport).await?;
+            Ok::<_, Failure>((transport, input, subprotocol, address))
+        };
+        let done = timeout(request.timeout, shake_hands).await.map_err(|_| Error::Timeout)?;
+        let (transport, input, subprotocol, address) = done?;
+        Ok(Opened { transport, input, subprotocol, address, url: request.url.into(), limits, permits })
+    }
+
+    async fn take_over(&self, upgrade: Upgrade) -> Result<Opened, Failure> {
+        let permits = self.permits()?;
+        let Upgrade { on_upgrade, subprotocol, target, .. } = upgrade;
+        let upgraded = on_upgrade
+            .await
+            .map_err(|error| Error::ConnectionFailed(format!("the client went away before its upgrade: {error}")))?;
+        let settings = &self.host.settings;
+        let limits = self.limits(settings.max_message_size, settings.keepalive.then_some(settings.keepalive_interval));
+        let transport = Box::new(TokioIo::new(upgraded));
+        Ok(Opened { transport, input: BytesMut::new(), subprotocol, address: None, url: target, limits, permits })
+    }
+
+    /// Lets what was opened run, and has the outcome recorded either way.
+    fn begin(&self, attempt: Attempt, role: Role, outcome: Result<Opened, Failure>) -> Result<Connection, Error> {
+        let Opened { transport, input, subprotocol, address, url, limits, permits } = match outcome {
+            Ok(opened) => opened,
+            Err(failure) => return Err(attempt.failed(failure)),
+        };
+        let record = attempt.opened(subprotocol.as_deref(), address);
+        let driver = Driver::new(transport, input, role, limits, record);
+        Ok(Connection::open(driver, limits, url, subprotocol, permits))
+    }
+
+    fn permits(&self) -> Result<Permits, Failure> {
         let guest = Arc::clone(&self.guest).try_acquire_owned();
         let total = Arc::clone(&self.host.total).try_acquire_owned();
         let full = |most: usize, who: &str, setting: &str| {
-            Error::ConnectionFailed(format!(
+            let why = format!(
                 "{who} already {most} connections, as many as the setting `{setting}` allows; close some first"
-            ))
+            );
+            Failure::new(Reason::Limit, Error::ConnectionFailed(why))
         };
         let settings = &self.host.settings;
         match (guest, total) {
@@ -133,17 +189,6 @@ impl Endpoint {
                 Err(full(settings.max_connections_total, "the guests of this host hold", "max-connections-total"))
             }
         }
-    }
-
-    async fn dial(&self, request: &Request) -> Result<(Box<dyn Transport>, BytesMut, Option<String>), Error> {
-        let Host { policy, settings, tls, .. } = &*self.host;
-        let tcp = dial(request, policy, settings.proxy.as_ref()).await?;
-        // Small messages must not wait for the acknowledgement of earlier ones.
-        tcp.set_nodelay(true).map_err(|error| Error::ConnectionFailed(format!("TCP_NODELAY: {error}")))?;
-        let mut transport: Box<dyn Transport> =
-            if request.secure { Box::new(tls.connect(&request.host, tcp).await?) } else { Box::new(tcp) };
-        let (subprotocol, input) = handshake(request, &mut transport).await?;
-        Ok((transport, input, subprotocol))
     }
 
     fn limits(&self, max_message_size: usize, keepalive: Option<Duration>) -> Limits {

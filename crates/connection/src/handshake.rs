@@ -4,6 +4,7 @@
 use crate::{
     Error,
     engine::{derive_accept_key, generate_key},
+    failure::Failure,
     head::Head,
     request::Request,
     transport::Transport,
@@ -16,12 +17,12 @@ use tokio::io::AsyncWriteExt;
 /// its answer.
 ///
 /// # Errors
-/// [`Error::AuthenticationFailed`] and [`Error::ConnectionFailed`] for a refusal, [`Error::Protocol`]
-/// for an answer that RFC 6455 section 4.1 does not allow.
+/// [`Failure`]: [`Error::AuthenticationFailed`] and [`Error::ConnectionFailed`] for a refusal,
+/// [`Error::Protocol`] for an answer that RFC 6455 section 4.1 does not allow.
 pub(crate) async fn handshake(
     request: &Request,
     transport: &mut impl Transport,
-) -> Result<(Option<String>, BytesMut), Error> {
+) -> Result<(Option<String>, BytesMut), Failure> {
     let key = generate_key();
     let failed = |error: std::io::Error| Error::ConnectionFailed(format!("the handshake cannot be sent: {error}"));
     transport.write_all(&compose(request, &key)).await.map_err(failed)?;
@@ -134,7 +135,7 @@ mod tests {
         };
         let request = request();
         let (outcome, _) = tokio::join!(handshake(&request, &mut near), server);
-        outcome.map(|(subprotocol, _)| subprotocol)
+        outcome.map(|(subprotocol, _)| subprotocol).map_err(|failure| failure.error)
     }
 
     const GOOD: &str = "Upgrade: WebSocket\nConnection: keep-alive, upgrade\nSec-WebSocket-Accept: ACCEPT";

@@ -1,6 +1,10 @@
 //! Heads of HTTP/1.1 responses: of proxies and of servers that are asked to upgrade.
 
-use crate::{Error, transport::Transport};
+use crate::{
+    Error,
+    failure::{Failure, Reason},
+    transport::Transport,
+};
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::time::Duration;
@@ -76,8 +80,8 @@ impl Head {
         self.fields.get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Turns this answer, which is not the one that was hoped for, into an error: status, location and
-    /// the beginning of the body. `limit` is that of the whole connect: a body that stalls must not turn
+    /// Turns this answer, which is not the one that was hoped for, into a failure: status, location and
+    /// the beginning of the body for the guest, the status for operators. `limit` is that of the whole connect: a body that stalls must not turn
     /// the status into a timeout.
     pub(crate) async fn refusal(
         self,
@@ -85,8 +89,9 @@ impl Head {
         transport: &mut impl Transport,
         mut input: BytesMut,
         limit: Duration,
-    ) -> Error {
-        let mut text = format!("{who} answered {}", self.status);
+    ) -> Failure {
+        let answer = format!("{who} answered {}", self.status);
+        let mut text = answer.clone();
         if let Some(location) = self.text(header::LOCATION) {
             text.push_str(&format!(" with the location {location} (redirects are not followed)"));
         }
@@ -95,10 +100,11 @@ impl Head {
             text.push_str(": ");
             text.extend(body.trim().chars().map(|c| if c.is_control() { ' ' } else { c }));
         }
-        match self.status.as_u16() {
+        let error = match self.status.as_u16() {
             401 | 403 | 407 => Error::AuthenticationFailed(text),
             _ => Error::ConnectionFailed(text),
-        }
+        };
+        Failure { error, reason: Reason::Refused, detail: Some(answer) }
     }
 
     /// At most [`MAX_BODY`] bytes of the body, as far as it arrives in time.
@@ -153,7 +159,7 @@ mod tests {
         drop(far);
         let mut input = BytesMut::new();
         let head = Head::read(&mut near, &mut input).await.unwrap();
-        head.refusal("it", &mut near, input, BODY_WAIT).await
+        head.refusal("it", &mut near, input, BODY_WAIT).await.error
     }
 
     #[tokio::test]

@@ -91,6 +91,11 @@ impl Request {
         }
     }
 
+    /// Scheme, host and port: what operators see, since the rest of a URL may be a secret.
+    pub(crate) fn destination(&self) -> String {
+        format!("{}://{}:{}", self.url.scheme(), self.host, self.port)
+    }
+
     /// Host and port as the `Host` field has them: the port only where it is not the scheme's.
     pub(crate) fn authority(&self) -> String {
         match self.url.port() {

@@ -7,6 +7,7 @@ use crate::{
     CloseInfo, Error, Message,
     engine::{Decoder, Encoder, Role, Violation},
     inbox::Inbox,
+    record::{Initiator, Outcome, Record},
     transport::Transport,
 };
 use bytes::{Bytes, BytesMut};
@@ -96,6 +97,7 @@ pub(crate) struct Driver {
     pinged: Option<Instant>,
     /// The payload of the keep-alive's pings, by which its pongs are known.
     tag: [u8; 8],
+    record: Record,
     /// Who must be woken after this turn.
     notices: Notices,
 }
@@ -112,7 +114,13 @@ pub(crate) struct Notices {
 }
 
 impl Driver {
-    pub(crate) fn new(transport: Box<dyn Transport>, input: BytesMut, role: Role, limits: Limits) -> Self {
+    pub(crate) fn new(
+        transport: Box<dyn Transport>,
+        input: BytesMut,
+        role: Role,
+        limits: Limits,
+        record: Record,
+    ) -> Self {
         Driver {
             transport: Some(transport),
             limits,
@@ -139,6 +147,7 @@ impl Driver {
             heard: Instant::now(),
             pinged: None,
             tag: rand::random(),
+            record,
             notices: Notices::default(),
         }
     }
@@ -188,6 +197,7 @@ impl Driver {
             return None;
         }
         self.encoder.message(message, &mut self.output);
+        self.record.sent(message);
         // The first message after a wait leaves at once. Those that follow without one leave together:
         // when the guest next waits, when another thread has its turn, or when there is enough for a write.
         if !self.corked || self.output.len() >= OUTPUT_BOUND {
@@ -212,11 +222,21 @@ impl Driver {
 
     /// Begins the closing handshake, unless it has begun; `None` sends a close frame without a code.
     pub(crate) fn close(&mut self, info: Option<&CloseInfo>, cx: &mut Context<'_>) {
+        self.close_for(Initiator::Guest, info, cx);
+    }
+
+    fn close_for(&mut self, initiator: Initiator, info: Option<&CloseInfo>, cx: &mut Context<'_>) {
         if self.phase == Phase::Open {
-            self.encoder.close(info, &mut self.output);
+            self.record.begin_end(initiator);
+            self.put_close(info);
             self.enter(Phase::CloseSent);
             self.write(cx);
         }
+    }
+
+    fn put_close(&mut self, info: Option<&CloseInfo>) {
+        self.encoder.close(info, &mut self.output);
+        self.record.close_sent(info);
     }
 
     /// Closes because nobody holds the connection any more; what was received is dropped.
@@ -227,13 +247,18 @@ impl Driver {
         if let Some((violation, _)) = self.held.take() {
             self.fail(violation);
         }
-        self.close(Some(info), cx);
+        self.close_for(Initiator::Drop, Some(info), cx);
+    }
+
+    /// A send has waited for the write timeout.
+    pub(crate) fn send_timed_out(&self) {
+        self.record.send_timed_out();
     }
 
     /// Ends because whatever drove this is gone.
     pub(crate) fn stop(&mut self) {
         if self.phase != Phase::Closed {
-            self.end(Some(Error::Io("the host's runtime has stopped".to_owned())));
+            self.end(Outcome::Stopped, Some(Error::Io("the host's runtime has stopped".to_owned())));
         }
     }
 
@@ -292,30 +317,35 @@ impl Driver {
             Phase::Open if self.paused => self.heard = now,
             Phase::Open if self.write_error.is_some() => self.lost("the peer is silent"),
             Phase::Open if self.pinged.is_some_and(|pinged| pinged >= self.heard) => {
-                tracing::debug!("the peer answers no keep-alive ping");
                 let info = CloseInfo { code: 1011, reason: Some("keep-alive timeout".to_owned()) };
-                self.encoder.close(Some(&info), &mut self.output);
+                self.record.begin_end(Initiator::Host);
+                self.put_close(Some(&info));
                 self.write(cx);
-                self.end(Some(Error::Timeout));
+                self.end(Outcome::KeepaliveTimeout, Some(Error::Timeout));
             }
             Phase::Open => {
                 self.encoder.message(&Message::Ping(Bytes::copy_from_slice(&self.tag)), &mut self.output);
                 self.pinged = Some(now);
+                self.record.pinged();
             }
             Phase::CloseSent => {
                 self.decode_rest();
-                let late = self.write_error.take().unwrap_or(Error::Timeout);
-                self.end((self.phase == Phase::CloseSent).then_some(late));
+                let (outcome, late) = match self.write_error.take() {
+                    Some(error) => (Outcome::Lost, error),
+                    None => (Outcome::CloseTimeout, Error::Timeout),
+                };
+                self.end(outcome, (self.phase == Phase::CloseSent).then_some(late));
             }
-            Phase::Ending | Phase::Closed => self.end(None),
+            Phase::Ending | Phase::Closed => self.finish(),
         }
     }
 
     /// Tells the peer how it broke the rules, and ends (RFC 6455 section 7.1.7).
     fn fail(&mut self, violation: Violation) {
-        tracing::debug!(error = %violation.error, "the peer broke the protocol");
+        self.record.begin_end(Initiator::Host);
+        self.record.decide(violation.outcome());
         if self.phase == Phase::Open {
-            self.encoder.close(Some(&CloseInfo { code: violation.code, reason: None }), &mut self.output);
+            self.put_close(Some(&CloseInfo { code: violation.code, reason: None }));
         }
         self.failure = Some(violation.error);
         self.ends_first = true;
@@ -328,9 +358,9 @@ impl Driver {
                 let within = if self.decoder.is_within_message() { ", in the middle of a message" } else { "" };
                 let error = Error::Io(format!("{how}{within}"));
                 let error = self.write_error.take().unwrap_or(error);
-                self.end(Some(error));
+                self.end(Outcome::Lost, Some(error));
             }
-            Phase::Ending | Phase::Closed => self.end(None),
+            Phase::Ending | Phase::Closed => self.finish(),
         }
     }
 
@@ -341,10 +371,18 @@ impl Driver {
         self.notices = Notices { waiters: true, task: true, ..self.notices };
     }
 
-    /// Tears the transport down; `failure` is what `receive` reports after the inbox.
-    fn end(&mut self, failure: Option<Error>) {
+    /// Ends what has only to end: how was decided before.
+    fn finish(&mut self) {
+        self.end(Outcome::Clean, None);
+    }
+
+    /// Tears the transport down; `outcome` is how, where that is not decided yet, and `failure` what
+    /// `receive` reports after the inbox.
+    fn end(&mut self, outcome: Outcome, failure: Option<Error>) {
         self.phase = Phase::Closed;
-        self.transport = None;
+        if self.transport.take().is_some() {
+            self.record.closed(outcome, failure.as_ref());
+        }
         self.input = BytesMut::new();
         self.output = BytesMut::new();
         self.pong = None;

@@ -1,7 +1,12 @@
 //! How a driver moves bytes: frames out of the output, messages into the inbox.
 
 use super::{ANSWER_WAIT, Driver, Notices, OUTPUT_BOUND, Phase, READ_SIZES};
-use crate::{CloseInfo, Error, Message, engine::Violation, error::chain};
+use crate::{
+    CloseInfo, Error, Message,
+    engine::Violation,
+    error::chain,
+    record::{Initiator, Outcome},
+};
 use bytes::{Buf, BytesMut};
 use std::{
     io,
@@ -19,6 +24,7 @@ impl Driver {
             Poll::Ready(Ok(())) => self.blocked = false,
             Poll::Ready(Err(error)) => self.write_failed(&error),
         }
+        self.record.publish();
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -35,6 +41,7 @@ impl Driver {
                 self.notices.waiters |= full;
                 if let Some(pong) = self.pong.take() {
                     self.encoder.message(&Message::Pong(pong), &mut self.output);
+                    self.record.answered_ping();
                 }
             }
         }
@@ -57,7 +64,7 @@ impl Driver {
         self.unflushed = false;
         self.blocked = false;
         if self.phase == Phase::Ending {
-            return self.end(None);
+            return self.finish();
         }
         if self.write_error.is_none() {
             self.write_error = Some(Error::Io(chain(error)));
@@ -122,20 +129,25 @@ impl Driver {
     }
 
     fn arrived(&mut self, message: Message) {
+        self.record.received(&message);
         match &message {
             Message::Ping(data) if self.phase == Phase::Open => {
                 if self.output.len() < OUTPUT_BOUND {
                     self.encoder.message(&Message::Pong(data.clone()), &mut self.output);
+                    self.record.answered_ping();
                 } else {
                     self.pong = Some(data.clone());
                 }
             }
             Message::Pong(data) if data[..] == self.tag => return,
             Message::Close(info) => {
+                self.record.begin_end(Initiator::Peer);
+                self.record.close_received(info);
+                self.record.decide(Outcome::Clean);
                 if self.phase == Phase::Open {
                     // The code goes back as it came (RFC 6455 section 5.5.1).
                     let echo = CloseInfo { code: info.code, reason: None };
-                    self.encoder.close(Some(&echo).filter(|_| info.check_sendable().is_ok()), &mut self.output);
+                    self.put_close(Some(&echo).filter(|_| info.check_sendable().is_ok()));
                 }
                 self.enter(Phase::Ending);
             }
@@ -150,6 +162,7 @@ impl Driver {
     /// The peer is told at once, unless the guest has yet to take what came before: it may answer that
     /// first, as it would have if nothing were read ahead.
     fn violated(&mut self, violation: Violation) {
+        self.record.violated(&violation);
         if self.inbox.is_empty() {
             return self.fail(violation);
         }

@@ -2,13 +2,16 @@
 //! [`Violation`] that says which close code the peer is owed.
 
 use super::{Role, mask};
-use crate::{CloseInfo, Error, Message, message::NO_STATUS};
+use crate::{CloseInfo, Error, Message, message::NO_STATUS, record::Outcome};
 use bytes::{Buf, Bytes, BytesMut};
 use std::io::Cursor;
 use tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Control, Data, OpCode},
 };
+
+/// The close code for a message over the limit (RFC 6455 section 7.4.1).
+const TOO_LARGE: u16 = 1009;
 
 /// How a peer broke the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,7 +33,12 @@ impl Violation {
 
     fn too_large(size: u64, most: usize) -> Self {
         let why = format!("the peer sent a message of at least {size} bytes, and this connection takes {most}");
-        Violation { code: 1009, error: Error::InvalidMessage(why) }
+        Violation { code: TOO_LARGE, error: Error::InvalidMessage(why) }
+    }
+
+    /// How a connection ends by this.
+    pub(crate) fn outcome(&self) -> Outcome {
+        if self.code == TOO_LARGE { Outcome::TooLarge } else { Outcome::Violation }
     }
 }
 

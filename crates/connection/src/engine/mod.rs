@@ -18,6 +18,15 @@ pub(crate) enum Role {
     Server,
 }
 
+impl Role {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Role::Client => "client",
+            Role::Server => "server",
+        }
+    }
+}
+
 /// Applies a mask to a payload whose first byte is at `offset` (RFC 6455 section 5.3); masking
 /// twice is unmasking.
 fn mask(payload: &mut [u8], mask: [u8; 4], offset: usize) {
