@@ -6,53 +6,15 @@ mod common;
 
 use common::*;
 use futures_util::{SinkExt, StreamExt};
-use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use std::convert::Infallible;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::mpsc,
 };
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{self, protocol::CloseFrame},
 };
-use websocket_connection::{CloseInfo, Connection, ConnectionState::*, Endpoint, Error, Message, Upgrade};
-
-/// Serves requests; gives the server's address, and what became of each request that asked for an upgrade.
-async fn serve(endpoint: &Endpoint) -> (String, mpsc::Receiver<Result<Connection, Error>>) {
-    let (listener, url) = listen().await;
-    let (accepted, receiver) = mpsc::channel(8);
-    let endpoint = endpoint.clone();
-    tokio::spawn(async move {
-        while let Ok((tcp, _)) = listener.accept().await {
-            let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
-            let service = service_fn(move |request| {
-                let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
-                async move { Ok::<_, Infallible>(answer(request, endpoint, accepted)) }
-            });
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(tcp), service).with_upgrades());
-        }
-    });
-    (url.trim_start_matches("ws://").trim_end_matches('/').to_owned(), receiver)
-}
-
-fn answer(
-    mut request: Request<Incoming>,
-    endpoint: Endpoint,
-    accepted: mpsc::Sender<Result<Connection, Error>>,
-) -> Response<String> {
-    let mut upgrade = match Upgrade::new(&mut request) {
-        Ok(upgrade) => upgrade,
-        Err(refusal) => return refusal.response(),
-    };
-    upgrade.choose("chat");
-    let response = upgrade.response();
-    tokio::spawn(async move { accepted.send(endpoint.accept(upgrade).await).await });
-    response
-}
+use websocket_connection::{CloseInfo, Connection, ConnectionState::*, Endpoint, Error, Message};
 
 type Client = WebSocketStream<TcpStream>;
 

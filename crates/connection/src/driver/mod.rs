@@ -274,6 +274,7 @@ impl Driver {
                 break;
             }
         }
+        self.record.publish();
     }
 
     fn has_to_write(&self) -> bool {

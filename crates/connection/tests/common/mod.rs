@@ -4,17 +4,23 @@
 // Each file of tests is a program of its own and uses a part of this.
 #![allow(dead_code)]
 
+pub(crate) mod log;
+
 use futures_util::{SinkExt, StreamExt};
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use std::{
+    convert::Infallible,
     future::{Future, poll_fn},
     pin::Pin,
     task::Poll,
     time::Duration,
 };
 pub(crate) use test_peer::*;
-use tokio::{net::TcpListener, time::sleep};
+use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tokio_tungstenite::accept_async_with_config;
-use websocket_connection::{ConnectConfig, Connection, ConnectionState, Endpoint, Error, Message, Settings};
+use websocket_connection::{ConnectConfig, Connection, ConnectionState, Endpoint, Error, Message, Settings, Upgrade};
 
 /// Polls a call once, and says whether it waits now.
 pub(crate) async fn waits<F: Future>(call: &mut Pin<Box<F>>) -> bool {
@@ -120,4 +126,37 @@ pub(crate) async fn echo_server() -> String {
         }
     });
     url
+}
+
+/// Serves requests; gives the server's address, and what became of each request that asked for an upgrade.
+pub(crate) async fn serve(endpoint: &Endpoint) -> (String, mpsc::Receiver<Result<Connection, Error>>) {
+    let (listener, url) = listen().await;
+    let (accepted, receiver) = mpsc::channel(8);
+    let endpoint = endpoint.clone();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
+            let service = service_fn(move |request| {
+                let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
+                async move { Ok::<_, Infallible>(answer(request, endpoint, accepted)) }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(tcp), service).with_upgrades());
+        }
+    });
+    (url.trim_start_matches("ws://").trim_end_matches('/').to_owned(), receiver)
+}
+
+fn answer(
+    mut request: Request<Incoming>,
+    endpoint: Endpoint,
+    accepted: mpsc::Sender<Result<Connection, Error>>,
+) -> Response<String> {
+    let mut upgrade = match Upgrade::new(&mut request) {
+        Ok(upgrade) => upgrade,
+        Err(refusal) => return refusal.response(),
+    };
+    upgrade.choose("chat");
+    let response = upgrade.response();
+    tokio::spawn(async move { accepted.send(endpoint.accept(upgrade).await).await });
+    response
 }

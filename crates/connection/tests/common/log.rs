@@ -1,0 +1,90 @@
+//! A log that tests can read: every event, with the connection's span that it is within.
+
+use std::{collections::BTreeMap, fmt::Debug, sync::Mutex};
+use tracing::{
+    Event, Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id},
+};
+use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
+
+/// Everything that was logged in this process, whatever test it belongs to.
+pub(crate) static LOG: Mutex<Vec<Logged>> = Mutex::new(Vec::new());
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Values(pub(crate) BTreeMap<&'static str, String>);
+
+impl Visit for Values {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Logged {
+    pub(crate) metadata: &'static Metadata<'static>,
+    pub(crate) values: Values,
+    /// The metadata and values of the innermost span.
+    pub(crate) span: Option<(&'static Metadata<'static>, Values)>,
+    /// The names of the spans around that one, the nearest first.
+    pub(crate) parents: Vec<&'static str>,
+}
+
+impl Logged {
+    pub(crate) fn message(&self) -> &str {
+        &self.values.0["message"]
+    }
+
+    pub(crate) fn get(&self, field: &str) -> &str {
+        self.values.0.get(field).map_or("", String::as_str)
+    }
+}
+
+pub(crate) struct Collector;
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut values = Values::default();
+        attributes.record(&mut values);
+        context.span(id).unwrap().extensions_mut().insert(values);
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut values = Values::default();
+        event.record(&mut values);
+        let span = context.event_span(event);
+        let parents = span.iter().flat_map(|span| span.scope().skip(1)).map(|parent| parent.name()).collect();
+        let span = span.map(|span| (span.metadata(), span.extensions().get::<Values>().unwrap().clone()));
+        LOG.lock().unwrap().push(Logged { metadata: event.metadata(), values, span, parents });
+    }
+}
+
+pub(crate) fn destination(url: &str) -> String {
+    url.trim_end_matches('/').to_owned()
+}
+
+/// What was logged within the span of connections to a destination.
+pub(crate) fn logged(destination: &str) -> Vec<Logged> {
+    let log = LOG.lock().unwrap();
+    let within = |logged: &&Logged| {
+        let span = logged.span.as_ref();
+        span.is_some_and(|(_, values)| values.0.get("destination").is_some_and(|own| own == destination))
+    };
+    log.iter().filter(within).cloned().collect()
+}
+
+pub(crate) fn messages(logged: &[Logged]) -> Vec<&str> {
+    logged.iter().map(Logged::message).collect()
+}
+
+/// The one event of this name.
+pub(crate) fn one<'a>(logged: &'a [Logged], message: &str) -> &'a Logged {
+    let mut found = logged.iter().filter(|logged| logged.message() == message);
+    let one = found.next().unwrap_or_else(|| panic!("{message} is not in {logged:#?}"));
+    assert!(found.next().is_none(), "{message} is twice in {logged:#?}");
+    one
+}
