@@ -6,7 +6,7 @@
 mod common;
 
 use common::{
-    log::{Collector, LOG, Logged, destination, logged, messages, one},
+    log::{Collector, LOG, Logged, logged, messages, one},
     *,
 };
 use futures_util::StreamExt;
@@ -52,7 +52,7 @@ fn assert_counts(endpoint: &Endpoint, expected: &[(&str, u64)]) {
 /// How a connection ended that had opened.
 #[track_caller]
 fn assert_closed(endpoint: &Endpoint, url: &str, expected: &[(&str, &str)]) {
-    let logged = logged(&destination(url));
+    let logged = logged(url);
     let closed = one(&logged, "closed");
     for (field, value) in expected {
         assert_eq!(closed.get(field), *value, "{field} of {closed:#?}");
@@ -83,7 +83,7 @@ async fn a_connection_tells_its_whole_life_within_its_span_but_nothing_of_each_m
     peer.write(frame(CLOSE, close_payload(1000, "nor this"))).await;
     drop(peer);
     reaches(&connection, Closed).await;
-    let logged = logged(&destination(connection.url()));
+    let logged = logged(connection.url());
     assert_eq!(messages(&logged), ["opening", "opened", "closed"]);
     let address = connection.url().trim_start_matches("ws://").trim_end_matches('/');
     assert_eq!((logged[1].get("address"), logged[1].get("subprotocol")), (address, ""));
@@ -124,7 +124,7 @@ async fn a_connection_that_does_not_open_counts_once_with_its_reason() {
     };
     let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for (reason, url, level) in [
-        ("denied", "ws://10.1.2.3/".to_owned(), "WARN"),
+        ("denied", "ws://10.1.2.3:80/".to_owned(), "WARN"),
         ("unreachable", format!("ws://{unused}/"), "INFO"),
         ("refused", refusing("HTTP/1.1 503 Busy\r\n\r\n").await, "INFO"),
         ("protocol", refusing("SSH-2.0-OpenSSH\r\n\r\n").await, "INFO"),
@@ -134,8 +134,7 @@ async fn a_connection_that_does_not_open_counts_once_with_its_reason() {
         let endpoint = observed(&[("connect-timeout", "300ms")]);
         let error = error_of(&endpoint, &url).await;
         assert_counts(&endpoint, &[(&format!("connections.failed {reason}"), 1)]);
-        let port = if reason == "denied" { ":80" } else { "" };
-        let logged = logged(&format!("{}{port}", destination(&url)));
+        let logged = logged(&url);
         assert_eq!(messages(&logged), ["opening", "not opened"]);
         assert_eq!((logged[1].get("reason"), logged[1].metadata.level().as_str()), (reason, level));
         assert!(error.to_string().contains(logged[1].get("error")), "{error} {:?}", logged[1]);
@@ -157,7 +156,7 @@ async fn a_full_guest_and_an_invalid_request_and_an_abandoned_connect_count_as_s
     drop(listener);
     let failed = |reason| format!("connections.failed {reason}");
     assert_counts(&endpoint, &[(&failed("limit"), 1), (&failed("abandoned"), 1), (&failed("invalid_request"), 1)]);
-    let logged = logged(&destination(&url));
+    let logged = logged(&url);
     let reasons: Vec<_> =
         logged.iter().map(|logged| logged.get("reason")).filter(|reason| !reason.is_empty()).collect();
     assert_eq!(reasons, ["limit", "abandoned"]);
@@ -185,7 +184,7 @@ async fn no_credentials_path_query_header_or_answer_is_logged() {
     reaches(&connection.unwrap(), Closed).await;
     let strict = Endpoint::new(websocket_connection::Settings::default()).unwrap();
     soon(strict.connect(config())).await.err().unwrap();
-    let logged = logged(&destination(&url));
+    let logged = logged(&url);
     let all = ["opening", "not opened", "opening", "opened", "closed", "opening", "not opened"];
     assert_eq!(messages(&logged), all);
     assert!(logged[6].get("error").contains("`allow` = \"127.0.0.1:"), "{:?}", logged[6]);
@@ -229,7 +228,7 @@ async fn the_end_of_a_connection_says_how_and_by_whom() {
         drop(peer);
         reaches(&connection, Closed).await;
         assert_closed(&endpoint, connection.url(), expected);
-        let logged = logged(&destination(connection.url()));
+        let logged = logged(connection.url());
         match expected[0].1 {
             "lost" => assert!(one(&logged, "closed").get("error").contains("in the middle of a message")),
             "violation" => assert_eq!(one(&logged, "violation").get("code"), "1002"),
@@ -254,7 +253,7 @@ async fn a_dropped_connection_and_one_whose_close_nobody_answers_say_so() {
     let (connection, _peer) = open(&endpoint).await;
     connection.close(None, None).unwrap();
     reaches(&connection, Closed).await;
-    let logged = logged(&destination(connection.url()));
+    let logged = logged(connection.url());
     let closed = one(&logged, "closed");
     assert_eq!((closed.get("outcome"), closed.get("initiator")), ("close_timeout", "guest"));
     let ends = [("connections.closed clean", 1), ("connections.closed close_timeout", 1)];
@@ -288,7 +287,7 @@ async fn a_send_that_times_out_counts_and_sent_nothing() {
             ("sends.timed_out", 1),
         ],
     );
-    one(&logged(&destination(connection.url())), "send timed out");
+    one(&logged(connection.url()), "send timed out");
 }
 
 #[tokio::test]

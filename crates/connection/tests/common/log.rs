@@ -63,12 +63,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
     }
 }
 
-pub(crate) fn destination(url: &str) -> String {
-    url.trim_end_matches('/').to_owned()
-}
-
-/// What was logged within the span of connections to a destination.
-pub(crate) fn logged(destination: &str) -> Vec<Logged> {
+/// What was logged within the span of connections to this URL.
+pub(crate) fn logged(url: &str) -> Vec<Logged> {
+    let destination = url.trim_end_matches('/');
     let log = LOG.lock().unwrap();
     let within = |logged: &&Logged| {
         let span = logged.span.as_ref();
