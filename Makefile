@@ -29,6 +29,7 @@ guests: setup
 lint: setup ## formatting and clippy, warnings denied
 	cargo fmt --all --check
 	cargo clippy $(HOST) --all-targets -- -D warnings
+	cargo clippy -p websocket-connection -- -D warnings # without the features that the workspace's tests turn on
 	cargo clippy $(WASM) -- -D warnings
 
 doc: ## the documentation of the libraries

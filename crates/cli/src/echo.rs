@@ -17,6 +17,7 @@ use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer},
 };
+use tracing::Instrument;
 use websocket_connection::{Connection, Endpoint, Message, Settings, Upgrade};
 
 pub(crate) fn command() -> Command {
@@ -76,11 +77,12 @@ async fn serve(listener: &TcpListener, tls: Option<&TlsAcceptor>, endpoint: &End
             accepted = listener.accept() => match accepted {
                 Ok((tcp, peer)) => {
                     let (tls, endpoint) = (tls.cloned(), endpoint.clone());
-                    clients.spawn(async move {
+                    let serve = async move {
                         if let Err(error) = client(tcp, tls, endpoint).await {
-                            tracing::info!(%peer, "{error:#}");
+                            tracing::info!("{error:#}");
                         }
-                    });
+                    };
+                    clients.spawn(serve.instrument(tracing::warn_span!("client", %peer)));
                 }
                 Err(error) => {
                     // Out of descriptors, most likely, until a client goes.

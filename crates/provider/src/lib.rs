@@ -43,4 +43,6 @@ mod ctx;
 pub mod p2;
 
 pub use ctx::{WebsocketCtx, WebsocketCtxBuilder, WebsocketCtxView, WebsocketView};
-pub use websocket_connection::{Endpoint, Rule, SETTINGS, Setting, SettingError, Settings};
+pub use websocket_connection::{
+    Endpoint, METRICS, Metric, MetricKind, Metrics, Rule, SETTINGS, Sample, Setting, SettingError, Settings,
+};
