@@ -2,6 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
+use serde_json::{Value, json};
 use std::process::{Output, Stdio};
 use test_peer::Authority;
 use tests::{Behaviour, Running, Seen, Server, component_with, guest, guest_path, interrupt, program, run, soon};
@@ -144,15 +145,22 @@ async fn ctrl_c_ends_a_guest_with_a_clean_close() {
 #[tokio::test]
 async fn logs_go_to_standard_error_in_the_form_that_is_asked_for() {
     let server = Server::start(Behaviour::Echo).await;
-    let url = format!("WS_URL={}", server.url.replace("ws://", "ws://me:secret@"));
-    let mut command = program();
-    command.args(["run", "--log-format", "json", "--allow", "localhost", "--env", &url]).env("RUST_LOG", "debug");
-    let output = soon(command.arg(guest_path("guest_example")).output()).await.unwrap();
-    assert_eq!(stdout(&output), "SUCCESS: Received response: Hello, WebSocket!");
-    let logs = String::from_utf8(output.stderr).unwrap();
-    assert!(logs.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{logs}");
-    assert!(logs.contains(&server.url), "the connection is logged: {logs}");
-    assert!(!logs.contains("secret"), "credentials are not: {logs}");
+    let url = format!("WS_URL={}?secret", server.url.replace("ws://", "ws://me:secret@"));
+    let log = async |form: &str| {
+        let mut command = program();
+        command.args(["run", "--log-format", form, "--allow", "localhost", "--env", &url]).env("RUST_LOG", "debug");
+        let output = soon(command.arg(guest_path("guest_example")).output()).await.unwrap();
+        assert_eq!(stdout(&output), "SUCCESS: Received response: Hello, WebSocket!");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let (json, text) = (log("json").await, log("text").await);
+    assert!(!json.contains("secret") && !text.contains("secret"), "neither credentials nor queries: {json}{text}");
+    let lines: Vec<Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let closed = lines.iter().find(|line| line["fields"]["message"] == "closed").unwrap();
+    let destination = server.url.trim_end_matches('/');
+    assert_eq!((&closed["fields"]["bytes_sent"], &closed["fields"]["code_sent"]), (&json!(17), &json!(1001)));
+    assert_eq!((&closed["span"]["destination"], &closed["spans"][0]), (&json!(destination), &closed["span"]));
+    assert!(text.contains(&format!("destination=\"{destination}\"")), "no colours where nobody sees them: {text}");
 }
 
 #[tokio::test]

@@ -12,7 +12,11 @@ mod stop;
 
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
-use std::{fmt::Display, io::Write, process::ExitCode};
+use std::{
+    fmt::Display,
+    io::{IsTerminal, Write},
+    process::ExitCode,
+};
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -70,7 +74,8 @@ fn answer(line: impl Display) -> anyhow::Result<()> {
 
 fn start_logging(matches: &ArgMatches) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter);
+    let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured).with_env_filter(filter);
     match matches.get_one::<String>("log-format").map(String::as_str) {
         Some("json") => logs.json().init(),
         _ => logs.init(),

@@ -36,7 +36,7 @@ impl Attempt {
         let id = LAST_ID.fetch_add(1, Relaxed) + 1;
         // At the level of the gravest event within: a filter that shows the one then shows the other.
         let span = tracing::warn_span!(target: TARGET, "connection", id, role = role.name(), destination);
-        tracing::debug!(target: TARGET, parent: &span, "opening");
+        span.in_scope(|| tracing::debug!(target: TARGET, "opening"));
         Attempt { span, metrics: metrics.clone(), began: Instant::now(), is_over: false }
     }
 
@@ -46,7 +46,7 @@ impl Attempt {
         self.metrics.opened();
         let address = address.map(tracing::field::display);
         let elapsed_ms = millis_since(self.began);
-        tracing::info!(target: TARGET, parent: &self.span, subprotocol, address, elapsed_ms, "opened");
+        self.span.in_scope(|| tracing::info!(target: TARGET, subprotocol, address, elapsed_ms, "opened"));
         Record {
             span: std::mem::replace(&mut self.span, Span::none()),
             metrics: self.metrics.clone(),
@@ -72,11 +72,10 @@ impl Attempt {
         // Whoever runs the host may want to change what it does not grant.
         let concerns_operator = matches!(reason, Reason::Denied | Reason::Limit);
         let (reason, elapsed_ms) = (Reason::NAMES[reason as usize], millis_since(self.began));
-        if concerns_operator {
-            tracing::warn!(target: TARGET, parent: &self.span, reason, error, elapsed_ms, "not opened");
-        } else {
-            tracing::info!(target: TARGET, parent: &self.span, reason, error, elapsed_ms, "not opened");
-        }
+        self.span.in_scope(|| match concerns_operator {
+            true => tracing::warn!(target: TARGET, reason, error, elapsed_ms, "not opened"),
+            false => tracing::info!(target: TARGET, reason, error, elapsed_ms, "not opened"),
+        });
     }
 }
 
@@ -171,17 +170,17 @@ impl Record {
     }
 
     pub(crate) fn pinged(&self) {
-        tracing::trace!(target: TARGET, parent: &self.span, "keep-alive ping");
+        self.span.in_scope(|| tracing::trace!(target: TARGET, "keep-alive ping"));
     }
 
     pub(crate) fn send_timed_out(&self) {
         self.metrics.send_timed_out();
-        tracing::info!(target: TARGET, parent: &self.span, "send timed out");
+        self.span.in_scope(|| tracing::info!(target: TARGET, "send timed out"));
     }
 
     pub(crate) fn violated(&self, violation: &Violation) {
         let error = violation.error.to_string();
-        tracing::info!(target: TARGET, parent: &self.span, code = violation.code, error, "violation");
+        self.span.in_scope(|| tracing::info!(target: TARGET, code = violation.code, error, "violation"));
     }
 
     /// Says who begins to end the connection; the first one counts.
@@ -207,21 +206,22 @@ impl Record {
         self.publish();
         let outcome = *self.outcome.get_or_insert(outcome);
         self.metrics.closed(outcome);
-        tracing::info!(
-            target: TARGET,
-            parent: &self.span,
-            outcome = Outcome::NAMES[outcome as usize],
-            initiator = self.initiator.map(Initiator::name),
-            code_sent = self.code_sent,
-            code_received = self.code_received,
-            messages_sent = self.sent.messages,
-            bytes_sent = self.sent.bytes,
-            messages_received = self.received.messages,
-            bytes_received = self.received.bytes,
-            duration_ms = millis_since(self.opened),
-            error = error.map(ToString::to_string),
-            "closed"
-        );
+        self.span.in_scope(|| {
+            tracing::info!(
+                target: TARGET,
+                outcome = Outcome::NAMES[outcome as usize],
+                initiator = self.initiator.map(Initiator::name),
+                code_sent = self.code_sent,
+                code_received = self.code_received,
+                messages_sent = self.sent.messages,
+                bytes_sent = self.sent.bytes,
+                messages_received = self.received.messages,
+                bytes_received = self.received.bytes,
+                duration_ms = millis_since(self.opened),
+                error = error.map(ToString::to_string),
+                "closed"
+            )
+        });
         self.span = Span::none();
     }
 }
