@@ -86,7 +86,7 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, Vec<(SocketAddr, 
     let mut errors = Vec::new();
     loop {
         if let Some(address) = waiting.next() {
-            attempts.push(async move { (address, TcpStream::connect(address).await) });
+            attempts.push(async move { (address, connect(address).await) });
         }
         tokio::select! {
             attempt = attempts.next() => match attempt {
@@ -97,6 +97,13 @@ async fn race(addresses: Vec<SocketAddr>) -> Result<TcpStream, Vec<(SocketAddr, 
             () = sleep(ATTEMPT_DELAY), if waiting.len() > 0 => {}
         }
     }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // Small messages must not wait for the acknowledgement of earlier ones.
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 fn cannot_reach(whom: &str, errors: &[(SocketAddr, io::Error)]) -> Error {
@@ -167,7 +174,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let open = listener.local_addr().unwrap();
-        assert_eq!(race(vec![closed, open]).await.unwrap().peer_addr().unwrap(), open);
+        let stream = race(vec![closed, open]).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open);
+        assert!(stream.nodelay().unwrap());
         let errors = race(vec![closed]).await.unwrap_err();
         let text = cannot_reach("there", &errors).to_string();
         assert!(text.contains("there") && text.contains(&closed.to_string()), "{text}");

@@ -132,8 +132,6 @@ impl Endpoint {
         let shake_hands = async {
             let Host { policy, settings, tls, .. } = &*self.host;
             let tcp = dial(&request, policy, settings.proxy.as_ref()).await?;
-            // Small messages must not wait for the acknowledgement of earlier ones.
-            tcp.set_nodelay(true).map_err(|error| Error::ConnectionFailed(format!("TCP_NODELAY: {error}")))?;
             let address = tcp.peer_addr().ok();
             let mut transport: Box<dyn Transport> = if request.secure {
                 let session = tls.connect(&request.host, tcp).await;
