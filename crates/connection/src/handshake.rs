@@ -4,13 +4,13 @@
 use crate::{
     Error,
     engine::{derive_accept_key, generate_key},
-    failure::Failure,
+    failure::{Failure, Reason},
     head::Head,
     request::Request,
     transport::Transport,
 };
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tokio::io::AsyncWriteExt;
 
 /// Asks the server to upgrade. Gives the subprotocol that it chose, and the bytes that it sent after
@@ -66,28 +66,33 @@ pub(crate) fn lists(fields: &HeaderMap, name: HeaderName, element: &str) -> bool
         .any(|part| part.trim().eq_ignore_ascii_case(element))
 }
 
-fn check(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, Error> {
-    let broken = |what: String| Err(Error::Protocol(format!("the server's handshake {what} (RFC 6455 section 4.1)")));
+fn check(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, Failure> {
+    // What the server wrote may repeat a token that the guest offered as a subprotocol.
+    let broken = |what: &str, value: Option<&HeaderValue>| {
+        let shown = value.map(|value| format!(": {value:?}")).unwrap_or_default();
+        let say = |shown: &str| Error::Protocol(format!("the server's handshake {what}{shown} (RFC 6455 section 4.1)"));
+        Err(Failure { reason: Reason::Protocol, error: say(&shown), detail: Some(say("").to_string()) })
+    };
     if !lists(&head.fields, header::UPGRADE, "websocket") {
-        return broken("does not upgrade to websocket".to_owned());
+        return broken("does not upgrade to websocket", None);
     }
     if !lists(&head.fields, header::CONNECTION, "upgrade") {
-        return broken("has no `Connection: Upgrade`".to_owned());
+        return broken("has no `Connection: Upgrade`", None);
     }
     if head.text(header::SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_str()) {
-        return broken("has a wrong Sec-WebSocket-Accept".to_owned());
+        return broken("has a wrong Sec-WebSocket-Accept", None);
     }
     if let Some(extensions) = head.fields.get(header::SEC_WEBSOCKET_EXTENSIONS) {
-        return broken(format!("uses an extension that was not offered: {extensions:?}"));
+        return broken("uses an extension that was not offered", Some(extensions));
     }
     let mut chosen = head.fields.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     match (chosen.next(), chosen.next()) {
         (None, _) => Ok(None),
         (Some(name), None) => match offered.iter().find(|own| own.as_bytes() == name.as_bytes()) {
             Some(name) => Ok(Some(name.clone())),
-            None => broken(format!("chooses a subprotocol that was not offered: {name:?}")),
+            None => broken("chooses a subprotocol that was not offered", Some(name)),
         },
-        (Some(_), Some(_)) => broken("chooses more than one subprotocol".to_owned()),
+        (Some(_), Some(_)) => broken("chooses more than one subprotocol", None),
     }
 }
 

@@ -72,9 +72,12 @@ impl Attempt {
         // Whoever runs the host may want to change what it does not grant.
         let concerns_operator = matches!(reason, Reason::Denied | Reason::Limit);
         let (reason, elapsed_ms) = (Reason::NAMES[reason as usize], millis_since(self.began));
-        self.span.in_scope(|| match concerns_operator {
-            true => tracing::warn!(target: TARGET, reason, error, elapsed_ms, "not opened"),
-            false => tracing::info!(target: TARGET, reason, error, elapsed_ms, "not opened"),
+        self.span.in_scope(|| {
+            if concerns_operator {
+                tracing::warn!(target: TARGET, reason, error, elapsed_ms, "not opened");
+            } else {
+                tracing::info!(target: TARGET, reason, error, elapsed_ms, "not opened");
+            }
         });
     }
 }

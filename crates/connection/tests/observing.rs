@@ -6,13 +6,12 @@
 mod common;
 
 use common::{
-    log::{Collector, LOG, Logged, logged, messages, one},
+    log::{LOG, Logged, counts, logged, messages, observed, one},
     *,
 };
 use futures_util::StreamExt;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Once,
     time::Duration,
 };
 use tokio::{
@@ -22,25 +21,10 @@ use tokio::{
 };
 use tokio_tungstenite::client_async;
 use tracing::{Instrument, Metadata};
-use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
-use websocket_connection::{ConnectConfig, ConnectionState::*, Endpoint, Error, METRICS, Message, MetricKind, Sample};
-
-/// An endpoint whose connections are logged.
-fn observed(changes: &[(&str, &str)]) -> Endpoint {
-    static LOGGING: Once = Once::new();
-    LOGGING.call_once(|| tracing_subscriber::registry().with(Collector).init());
-    endpoint(&[&[("keepalive-floor", "1ms")], changes].concat())
-}
+use websocket_connection::{ConnectConfig, ConnectionState::*, Endpoint, Error, METRICS, Message, MetricKind};
 
 /// Settings, or fields, and their values.
 type Pairs = &'static [(&'static str, &'static str)];
-
-/// The counters that are not zero, by name and attribute.
-fn counts(endpoint: &Endpoint) -> BTreeMap<String, u64> {
-    let name = |sample: &Sample| format!("{} {}", sample.metric.name, sample.attribute_value.unwrap_or_default());
-    let samples = endpoint.metrics().snapshot().filter(|sample| sample.value > 0);
-    samples.map(|sample| (name(&sample).trim_end().to_owned(), sample.value)).collect()
-}
 
 /// Checks every counter; those that are not named are zero.
 #[track_caller]
@@ -182,12 +166,21 @@ async fn no_credentials_path_query_header_or_answer_is_logged() {
     };
     let (connection, ()) = soon(async { tokio::join!(endpoint.connect(config()), accept) }).await;
     reaches(&connection.unwrap(), Closed).await;
+    let misled = async {
+        let mut peer = Peer::accept(&listener).await;
+        peer.upgrade("Sec-WebSocket-Protocol: bearer, hidden9\r\n").await;
+    };
+    let bearer = ConnectConfig { subprotocols: vec!["bearer".into(), "hidden9".into()], ..config() };
+    let (misled, ()) = soon(async { tokio::join!(endpoint.connect(bearer), misled) }).await;
+    assert!(matches!(misled.err().unwrap(), Error::Protocol(why) if why.contains("bearer, hidden9")));
     let strict = Endpoint::new(websocket_connection::Settings::default()).unwrap();
     soon(strict.connect(config())).await.err().unwrap();
     let logged = logged(&url);
-    let all = ["opening", "not opened", "opening", "opened", "closed", "opening", "not opened"];
+    let all =
+        ["opening", "not opened", "opening", "opened", "closed", "opening", "not opened", "opening", "not opened"];
     assert_eq!(messages(&logged), all);
-    assert!(logged[6].get("error").contains("`allow` = \"127.0.0.1:"), "{:?}", logged[6]);
+    assert!(logged[6].get("error").contains("a subprotocol that was not offered"), "{:?}", logged[6]);
+    assert!(logged[8].get("error").contains("`allow` = \"127.0.0.1:"), "{:?}", logged[8]);
     let everything = format!("{:?}", LOG.lock().unwrap());
     assert!(!everything.contains("hidden") && !everything.contains("someone"));
     assert!(!everything.contains("c29tZW9uZTpoaWRkZW4x"), "as Basic authorization");

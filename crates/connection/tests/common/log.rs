@@ -1,12 +1,22 @@
-//! A log that tests can read: every event, with the connection's span that it is within.
+//! What operators see, for tests to read: every event, with the connection's span that it is within, and counters.
 
-use std::{collections::BTreeMap, fmt::Debug, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Mutex, Once},
+};
 use tracing::{
     Event, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Id},
 };
-use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+    registry::LookupSpan,
+    util::SubscriberInitExt,
+};
+use websocket_connection::{Endpoint, Sample};
 
 /// Everything that was logged in this process, whatever test it belongs to.
 pub(crate) static LOG: Mutex<Vec<Logged>> = Mutex::new(Vec::new());
@@ -84,4 +94,18 @@ pub(crate) fn one<'a>(logged: &'a [Logged], message: &str) -> &'a Logged {
     let one = found.next().unwrap_or_else(|| panic!("{message} is not in {logged:#?}"));
     assert!(found.next().is_none(), "{message} is twice in {logged:#?}");
     one
+}
+
+/// An endpoint whose connections are logged.
+pub(crate) fn observed(changes: &[(&str, &str)]) -> Endpoint {
+    static LOGGING: Once = Once::new();
+    LOGGING.call_once(|| tracing_subscriber::registry().with(Collector).init());
+    super::endpoint(&[&[("keepalive-floor", "1ms")], changes].concat())
+}
+
+/// The counters that are not zero, by name and attribute.
+pub(crate) fn counts(endpoint: &Endpoint) -> BTreeMap<String, u64> {
+    let name = |sample: &Sample| format!("{} {}", sample.metric.name, sample.attribute_value.unwrap_or_default());
+    let samples = endpoint.metrics().snapshot().filter(|sample| sample.value > 0);
+    samples.map(|sample| (name(&sample).trim_end().to_owned(), sample.value)).collect()
 }
