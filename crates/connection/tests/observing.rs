@@ -6,18 +6,18 @@
 mod common;
 
 use common::{
-    log::{LOG, Logged, counts, logged, messages, observed, one},
+    log::{LOG, Logged, assert_counts, counts, logged, messages, observed, one},
     *,
 };
 use futures_util::StreamExt;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Duration,
+    future::poll_fn,
+    task::Poll,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpSocket, TcpStream},
     runtime,
-    time::sleep,
 };
 use tokio_tungstenite::client_async;
 use tracing::{Instrument, Metadata};
@@ -25,13 +25,6 @@ use websocket_connection::{ConnectConfig, ConnectionState::*, Endpoint, Error, M
 
 /// Settings, or fields, and their values.
 type Pairs = &'static [(&'static str, &'static str)];
-
-/// Checks every counter; those that are not named are zero.
-#[track_caller]
-fn assert_counts(endpoint: &Endpoint, expected: &[(&str, u64)]) {
-    let expected = expected.iter().map(|(name, value)| (format!("websocket.{name}"), *value)).collect();
-    assert_eq!(counts(endpoint), expected);
-}
 
 /// How a connection ended that had opened.
 #[track_caller]
@@ -106,10 +99,13 @@ async fn a_connection_that_does_not_open_counts_once_with_its_reason() {
         });
         url
     };
-    let unused = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    // It is bound, so that nobody else gets the port, and does not listen.
+    let deaf = TcpSocket::new_v4().unwrap();
+    deaf.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let deaf_url = format!("ws://{}/", deaf.local_addr().unwrap());
     for (reason, url, level) in [
         ("denied", "ws://10.1.2.3:80/".to_owned(), "WARN"),
-        ("unreachable", format!("ws://{unused}/"), "INFO"),
+        ("unreachable", deaf_url, "INFO"),
         ("refused", refusing("HTTP/1.1 503 Busy\r\n\r\n").await, "INFO"),
         ("protocol", refusing("SSH-2.0-OpenSSH\r\n\r\n").await, "INFO"),
         ("tls", refusing("HTTP/1.1 400 Bad\r\n\r\n").await.replace("ws:", "wss:"), "INFO"),
@@ -287,7 +283,6 @@ async fn a_send_that_times_out_counts_and_sent_nothing() {
 async fn an_accepted_connection_is_a_servers_and_shows_no_target() {
     let endpoint = observed(&[]);
     let (at, mut accepted) = serve(&endpoint).await;
-    let before = LOG.lock().unwrap().len();
     let (mut client, _) =
         soon(client_async(format!("ws://{at}/?token=hidden"), TcpStream::connect(&at).await.unwrap())).await.unwrap();
     let connection = soon(accepted.recv()).await.unwrap().unwrap();
@@ -298,7 +293,7 @@ async fn an_accepted_connection_is_a_servers_and_shows_no_target() {
     assert_counts(&endpoint, &[("connections.opened", 1), ("connections.closed clean", 1)]);
     let log = LOG.lock().unwrap();
     let role = |logged: &&Logged| logged.span.as_ref().is_some_and(|(_, span)| span.0["role"] == "server");
-    let servers: Vec<_> = log[before..].iter().filter(role).cloned().collect();
+    let servers: Vec<_> = log.iter().filter(role).cloned().collect();
     assert_eq!(messages(&servers), ["opening", "opened", "closed"]);
     assert!(!format!("{servers:?}").contains("hidden"));
 }
@@ -319,10 +314,15 @@ async fn however_connects_and_connections_are_dropped_the_counts_add_up() {
                     connection.receive().await.unwrap();
                 }
             };
-            tokio::select! {
-                () = work => {}
-                () = sleep(Duration::from_micros(moment * 200)) => {}
-            }
+            // Dropped after so many steps of its way.
+            let (mut work, mut left) = (Box::pin(work), moment);
+            poll_fn(|cx| {
+                let step = work.as_mut().poll(cx);
+                left -= 1;
+                if left == 0 { Poll::Ready(()) } else { step }
+            })
+            .await;
+            drop(work);
             soon(guest.closed()).await;
         })
     });

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fmt::Debug,
     sync::{Mutex, Once},
+    thread::{ThreadId, current},
 };
 use tracing::{
     Event, Metadata, Subscriber,
@@ -42,6 +43,8 @@ pub(crate) struct Logged {
     pub(crate) span: Option<(&'static Metadata<'static>, Values)>,
     /// The names of the spans around that one, the nearest first.
     pub(crate) parents: Vec<&'static str>,
+    /// Which test's thread opened the span.
+    opener: Option<ThreadId>,
 }
 
 impl Logged {
@@ -60,7 +63,9 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut values = Values::default();
         attributes.record(&mut values);
-        context.span(id).unwrap().extensions_mut().insert(values);
+        let span = context.span(id).unwrap();
+        span.extensions_mut().insert(values);
+        span.extensions_mut().insert(current().id());
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
@@ -68,17 +73,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Collector {
         event.record(&mut values);
         let span = context.event_span(event);
         let parents = span.iter().flat_map(|span| span.scope().skip(1)).map(|parent| parent.name()).collect();
+        let opener = span.as_ref().map(|span| *span.extensions().get::<ThreadId>().unwrap());
         let span = span.map(|span| (span.metadata(), span.extensions().get::<Values>().unwrap().clone()));
-        LOG.lock().unwrap().push(Logged { metadata: event.metadata(), values, span, parents });
+        LOG.lock().unwrap().push(Logged { metadata: event.metadata(), values, span, parents, opener });
     }
 }
 
-/// What was logged within the span of connections to this URL.
+/// What was logged within the span of this test's connections to this URL. Other tests may have had its port.
 pub(crate) fn logged(url: &str) -> Vec<Logged> {
     let destination = url.trim_end_matches('/');
     let log = LOG.lock().unwrap();
     let within = |logged: &&Logged| {
-        let span = logged.span.as_ref();
+        let span = logged.span.as_ref().filter(|_| logged.opener == Some(current().id()));
         span.is_some_and(|(_, values)| values.0.get("destination").is_some_and(|own| own == destination))
     };
     log.iter().filter(within).cloned().collect()
@@ -108,4 +114,11 @@ pub(crate) fn counts(endpoint: &Endpoint) -> BTreeMap<String, u64> {
     let name = |sample: &Sample| format!("{} {}", sample.metric.name, sample.attribute_value.unwrap_or_default());
     let samples = endpoint.metrics().snapshot().filter(|sample| sample.value > 0);
     samples.map(|sample| (name(&sample).trim_end().to_owned(), sample.value)).collect()
+}
+
+/// Checks every counter; those that are not named are zero.
+#[track_caller]
+pub(crate) fn assert_counts(endpoint: &Endpoint, expected: &[(&str, u64)]) {
+    let expected = expected.iter().map(|(name, value)| (format!("websocket.{name}"), *value)).collect();
+    assert_eq!(counts(endpoint), expected);
 }
