@@ -1,10 +1,10 @@
 # The two that matter: `make run` shows it work, `make test` proves it.
 
-GUESTS := guest-example ws-cat autobahn probe
+GUESTS := guest-example ws-cat autobahn interop probe
 HOST := --workspace $(GUESTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 
-.PHONY: help run test autobahn build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run test autobahn interop build guests lint doc wit-check wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -15,8 +15,12 @@ run: build ## run the example guest against an echo server, over ws:// and wss:/
 test: build ## run every test
 	cargo test $(HOST)
 
-autobahn: build ## hold a guest against the Autobahn suite (needs wstest, or $$WSTEST)
-	cargo test -p tests --test autobahn -- --nocapture
+autobahn: build ## hold a guest against the Autobahn suite (scripts/wstest installs it)
+	REQUIRE_PEERS=1 cargo test -p tests --test autobahn -- --nocapture
+
+interop: build ## have a guest talk to servers and proxies of other makers (installs what it can of them)
+	scripts/peers
+	cargo test -p tests --test interop -- --nocapture
 
 build: guests ## build the program, the libraries and the guests
 	@echo "building the program (the first time takes some minutes)"

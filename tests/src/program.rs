@@ -10,7 +10,7 @@ use tokio::{
 };
 
 /// The folder that cargo builds into.
-pub(crate) fn target() -> PathBuf {
+pub fn target() -> PathBuf {
     let test = std::env::current_exe().expect("a test has a path");
     // target/debug/deps/test
     test.ancestors().nth(3).expect("a test is in the target folder").to_owned()

@@ -4,8 +4,8 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 use serde_json::Value;
-use std::{collections::BTreeMap, process::Stdio, time::Duration};
-use tests::{guest_path, program, skipped};
+use std::{collections::BTreeMap, path::PathBuf, process::Stdio, time::Duration};
+use tests::{guest_path, program, skipped, target};
 use tokio::{
     net::{TcpListener, TcpStream},
     process::Command,
@@ -16,22 +16,24 @@ const SECTIONS: [&str; 9] = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "9
 
 #[tokio::test]
 async fn every_case_of_the_autobahn_suite_is_passed_strictly() {
-    let wstest = std::env::var("WSTEST").unwrap_or_else(|_| "wstest".to_owned());
-    let folder = tempfile::tempdir().unwrap();
+    let Some(wstest) = wstest() else {
+        return skipped("the Autobahn suite is missing; `scripts/wstest` installs it, or name its `wstest` in $WSTEST");
+    };
+    // Its pages stay, for people to look at.
+    let folder = target().join("autobahn/client");
+    // It is not there the first time.
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let url = format!("ws://127.0.0.1:{port}");
     let spec = serde_json::json!({
-        "url": url, "outdir": folder.path().join("reports"), "cases": SECTIONS,
+        "url": url, "outdir": folder.join("reports"), "cases": SECTIONS,
         "exclude-cases": [], "exclude-agent-cases": {}, "options": { "failByDrop": false },
     });
-    std::fs::write(folder.path().join("spec.json"), spec.to_string()).unwrap();
+    std::fs::write(folder.join("spec.json"), spec.to_string()).unwrap();
     let mut suite = Command::new(&wstest);
-    suite.args(["-u", "0", "-m", "fuzzingserver", "-s", "spec.json"]).current_dir(folder.path());
-    let Ok(_suite) = suite.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn() else {
-        return skipped(
-            "the Autobahn suite is missing; name its `wstest` in $WSTEST (the suite's container image has one)",
-        );
-    };
+    suite.args(["-u", "0", "-m", "fuzzingserver", "-s", "spec.json"]).current_dir(&folder);
+    let _suite = suite.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true).spawn().unwrap();
     let listening = async {
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             // It says nowhere when it listens.
@@ -44,7 +46,18 @@ async fn every_case_of_the_autobahn_suite_is_passed_strictly() {
     guest.args(["run", "--allow", "localhost"]).arg(guest_path("autobahn")).args(["--", &url, "guest"]);
     let output = timeout(Duration::from_secs(300), guest.output()).await.expect("the suite takes seconds").unwrap();
     assert!(output.status.success(), "{output:?}");
-    judge(&std::fs::read_to_string(folder.path().join("reports/index.json")).unwrap());
+    judge(&std::fs::read_to_string(folder.join("reports/index.json")).unwrap());
+    println!("the report: {}", folder.join("reports/index.html").display());
+}
+
+/// Where the suite is: where the environment says, where `scripts/wstest` puts it, or on the path.
+fn wstest() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("WSTEST") {
+        return Some(named.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::iter::once(target().join("wstest")).chain(std::env::split_paths(&path));
+    folders.map(|folder| folder.join("wstest")).find(|file| file.is_file())
 }
 
 /// Prints the outcomes by section, and fails for every case that is not passed strictly.
