@@ -4,7 +4,7 @@ GUESTS := guest-example ws-cat autobahn interop probe
 HOST := --workspace $(GUESTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 
-.PHONY: help run test autobahn interop build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run test autobahn interop fuzz build guests lint doc wit-check wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -21,6 +21,12 @@ autobahn: build ## hold a guest against the Autobahn suite (scripts/wstest insta
 interop: build ## have a guest talk to servers and proxies of other makers (installs what it can of them)
 	scripts/peers
 	cargo test -p tests --test interop -- --nocapture
+
+FUZZ_SECONDS ?= 60
+fuzz: setup ## fuzz what comes from outside, each target for $(FUZZ_SECONDS) s (needs cargo-fuzz)
+	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: run 'cargo install --locked cargo-fuzz@0.13.2'" >&2; exit 1; }
+	cd fuzz && cargo fmt --check
+	scripts/fuzz $(FUZZ_SECONDS)
 
 build: guests ## build the program, the libraries and the guests
 	@echo "building the program (the first time takes some minutes)"

@@ -189,7 +189,7 @@ impl Endpoint {
         }
     }
 
-    fn limits(&self, max_message_size: usize, keepalive: Option<Duration>) -> Limits {
+    pub(crate) fn limits(&self, max_message_size: usize, keepalive: Option<Duration>) -> Limits {
         let settings = &self.host.settings;
         Limits {
             max_message_size,

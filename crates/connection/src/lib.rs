@@ -32,6 +32,8 @@ mod error;
 #[cfg(feature = "opentelemetry")]
 mod export;
 mod failure;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 mod handshake;
 mod head;
 mod inbox;

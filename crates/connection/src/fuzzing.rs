@@ -1,0 +1,43 @@
+//! Doors for fuzzers, which bring transports of their own.
+
+use crate::{
+    ConnectConfig, Connection, Endpoint, Error, driver::Driver, engine::Role, handshake::handshake, metrics::Metrics,
+    record::Attempt, request::Request,
+};
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+impl Endpoint {
+    /// A connection over a transport whose opening handshake is done.
+    ///
+    /// # Errors
+    /// Those of a request that breaks the contract.
+    pub fn over(
+        &self,
+        transport: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        is_client: bool,
+        config: ConnectConfig,
+    ) -> Result<Connection, Error> {
+        let request = Request::new(config, self.settings())?;
+        let role = if is_client { Role::Client } else { Role::Server };
+        let record = Attempt::begin(&Metrics::default(), role, None).opened(None, None);
+        let limits = self.limits(request.max_message_size, request.keepalive);
+        let driver = Driver::new(Box::new(transport), BytesMut::new(), role, limits, record);
+        Ok(Connection::open(driver, limits, request.url.into(), None, ()))
+    }
+
+    /// The opening handshake alone, over a transport; gives the subprotocol and what came behind it.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::connect`].
+    pub async fn handshake_over(
+        &self,
+        mut transport: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        config: ConnectConfig,
+    ) -> Result<(Option<String>, Vec<u8>), Error> {
+        let request = Request::new(config, self.settings())?;
+        let done = tokio::time::timeout(request.timeout, handshake(&request, &mut transport)).await;
+        let (subprotocol, rest) = done.map_err(|_| Error::Timeout)?.map_err(|failure| failure.error)?;
+        Ok((subprotocol, rest.to_vec()))
+    }
+}

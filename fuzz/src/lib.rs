@@ -1,0 +1,36 @@
+//! The bodies of the fuzz targets, and a test that replays what is kept of their inputs.
+
+mod config;
+mod frames;
+mod handshake;
+mod reference;
+
+pub use config::config;
+pub use frames::frames;
+pub use handshake::handshake;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    /// Every seed and every input that once failed.
+    #[test]
+    fn what_is_kept_is_fine() {
+        let targets: [(&str, fn(&[u8])); 3] =
+            [("frames", crate::frames), ("config", crate::config), ("handshake", crate::handshake)];
+        for (name, target) in targets {
+            let mut count = 0;
+            for kind in ["seeds", "regressions"] {
+                let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(kind).join(name);
+                let Ok(files) = std::fs::read_dir(&folder) else { continue };
+                for file in files {
+                    let path = file.expect("the folder can be read").path();
+                    println!("{}", path.display());
+                    target(&std::fs::read(path).expect("an input can be read"));
+                    count += 1;
+                }
+            }
+            assert!(count > 0, "nothing is kept for {name}");
+        }
+    }
+}
