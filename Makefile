@@ -1,6 +1,6 @@
 # The two that matter: `make run` shows it work, `make test` proves it.
 
-GUESTS := guest-example ws-cat autobahn interop probe
+GUESTS := guest-example ws-cat autobahn interop probe unruly
 HOST := --workspace $(GUESTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 
