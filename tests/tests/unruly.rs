@@ -49,3 +49,15 @@ async fn each_way_ends_with_its_message_and_a_clean_close() {
         see_1001(&mut server, connections).await;
     }
 }
+
+#[tokio::test]
+async fn a_guest_whose_output_nobody_reads_ends_as_well() {
+    let mut server = Server::start(Behaviour::Silent).await;
+    let mut child = unruly(&["--timeout", "500ms"], "print", &server.url).spawn().unwrap();
+    // Open, and not read from.
+    let _stdout = child.stdout.take();
+    let output = soon(child.wait_with_output()).await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("raise --timeout"), "{output:?}");
+    see_1001(&mut server, 1).await;
+}

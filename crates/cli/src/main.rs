@@ -7,6 +7,7 @@ mod denied_http;
 mod echo;
 mod guest;
 mod inspect;
+mod output;
 mod run;
 mod stop;
 
@@ -58,12 +59,15 @@ fn main() -> ExitCode {
 
 fn dispatch(matches: &ArgMatches) -> anyhow::Result<i32> {
     let runtime = Runtime::new()?;
-    match matches.subcommand() {
+    let ended = match matches.subcommand() {
         Some(("run", matches)) => runtime.block_on(run::run(matches)),
         Some(("echo", matches)) => runtime.block_on(echo::run(matches)).map(|()| 0),
         Some(("inspect", matches)) => inspect::run(matches).map(|()| 0),
         _ => unreachable!("clap requires a subcommand"),
-    }
+    };
+    // A write that nobody reads, or a lookup that nobody answers, may still block a thread.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Writes a line of the program's answer to standard output, which may be a pipe that nobody reads.

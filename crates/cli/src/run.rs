@@ -4,6 +4,7 @@ use crate::{
     answer, config,
     denied_http::DeniedHttp,
     guest::{CALL, Entry, Guest, choose, compile, entries},
+    output::Output,
     stop::StopRequests,
 };
 use anyhow::{Context, anyhow, bail};
@@ -143,9 +144,10 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let endpoint = Endpoint::new(config::settings(matches)?)?;
     let engine = engine()?;
     let (pre, entry) = load(&engine, path, matches.get_one::<String>("call").map(String::as_str))?;
+    let outputs = [Output::stdout(), Output::stderr()];
     let host = Host {
         table: ResourceTable::new(),
-        wasi: wasi(path, matches),
+        wasi: wasi(path, matches, outputs.clone()),
         websocket: WebsocketCtx::new(endpoint.clone()),
         http: DeniedHttp::default(),
         memory: MemoryLimit { used: 0, most: matches.get_one("memory-limit").map_or(usize::MAX, bytes) },
@@ -153,7 +155,13 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let shown = path.display().to_string();
     let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
     // A task of its own: the guest then shares a thread with the sockets that it waits for.
-    let mut guest = tokio::spawn(async move { drive(&pre, entry, host).await.map_err(|error| explain(&shown, error)) });
+    let mut guest = tokio::spawn(async move {
+        let outcome = drive(&pre, entry, host).await;
+        for output in outputs {
+            output.finished().await;
+        }
+        outcome.map_err(|error| explain(&shown, error))
+    });
     let limit = matches.get_one::<Duration>("timeout").copied();
     let ended = tokio::select! {
         biased;
@@ -165,14 +173,18 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
             humantime::format_duration(limit.unwrap_or_default())
         )),
     };
-    if !guest.is_finished() {
-        // It ends at its next wait or time slice, and drops its connections.
-        guest.abort();
-        let _ = guest.await;
-    }
-    // What the guest left open closes now; whoever does not want to wait for that asks once more.
+    let closed = async {
+        if !guest.is_finished() {
+            // It ends at its next wait or time slice, and drops its connections.
+            guest.abort();
+            let _ = guest.await;
+        }
+        // What the guest left open closes now.
+        endpoint.closed().await;
+    };
+    // Whoever does not want to wait for that asks once more.
     tokio::select! {
-        () = endpoint.closed() => {}
+        () = closed => {}
         () = stop.next() => {}
     }
     ended
@@ -197,9 +209,9 @@ fn engine() -> anyhow::Result<Engine> {
     Ok(engine)
 }
 
-fn wasi(path: &Path, matches: &ArgMatches) -> WasiCtx {
+fn wasi(path: &Path, matches: &ArgMatches, [stdout, stderr]: [Output; 2]) -> WasiCtx {
     let mut wasi = WasiCtx::builder();
-    wasi.inherit_stdio().arg(path.display().to_string());
+    wasi.inherit_stdin().stdout(stdout).stderr(stderr).arg(path.display().to_string());
     for arg in matches.get_many::<String>("args").into_iter().flatten() {
         wasi.arg(arg);
     }

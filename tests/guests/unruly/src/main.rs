@@ -121,9 +121,8 @@ fn hoard(url: &str) -> Result<(), WebsocketError> {
 fn strings(url: &str) -> Result<(), WebsocketError> {
     let huge = "a".repeat(64 * MIB);
     let escaped = "\u{1}".repeat(64 * MIB);
-    let field = |name: &str, value: &str| {
-        Some(vec![WebsocketHeaders { name: name.to_owned(), value: value.to_owned() }])
-    };
+    let field =
+        |name: &str, value: &str| Some(vec![WebsocketHeaders { name: name.to_owned(), value: value.to_owned() }]);
     let connection = connect(&to(url))?;
     for text in [&huge, &escaped] {
         let attempts = [
