@@ -3,10 +3,18 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::process::{Output, Stdio};
-use test_peer::soon;
-use tests::{Behaviour, Server, guest_path, program};
-use tokio::process::Command;
+use std::{
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+use test_peer::{BINARY, CLOSE, Peer, close_payload, frame, soon};
+use tests::{Behaviour, Seen, Server, faults::comes_true, guest_path, interrupt, kernel::sockets, program};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
+    net::TcpListener,
+    process::{Child, ChildStdout, Command},
+    time::timeout,
+};
 
 /// `run` with these options and the guest `unruly`, on its way to this URL.
 fn unruly(options: &[&str], way: &str, url: &str) -> Command {
@@ -60,4 +68,125 @@ async fn a_guest_whose_output_nobody_reads_ends_as_well() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("raise --timeout"), "{output:?}");
     see_1001(&mut server, 1).await;
+}
+
+/// Starts a guest and waits until its connection is open.
+async fn start(options: &[&str], way: &str, url: &str) -> (Child, Lines<BufReader<ChildStdout>>) {
+    let mut child = unruly(options, way, url).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(soon(lines.next_line()).await.unwrap().as_deref(), Some("open"));
+    (child, lines)
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_any_guest_with_a_clean_close() {
+    for way in ["loop", "receive", "flood", "print", "complain"] {
+        let mut server = Server::start(Behaviour::Silent).await;
+        // Both outputs stay open, and nobody reads them.
+        let (mut child, _stdout) = start(&[], way, &server.url).await;
+        interrupt(&child).await;
+        assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130), "{way}");
+        see_1001(&mut server, 1).await;
+    }
+}
+
+#[tokio::test]
+async fn one_thread_is_enough_to_end_a_guest_that_computes() {
+    let mut server = Server::start(Behaviour::Silent).await;
+    let mut command = unruly(&[], "loop", &server.url);
+    let mut child = command.env("TOKIO_WORKER_THREADS", "1").spawn().unwrap();
+    assert!(matches!(server.seen().await, Seen::Opened(_)));
+    interrupt(&child).await;
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
+    see_1001(&mut server, 1).await;
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_guest_that_dials_a_server_which_stalls() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut child = unruly(&[], "loop", &format!("ws://{}/", listener.local_addr().unwrap())).spawn().unwrap();
+    let mut peer = Peer::accept(&listener).await;
+    interrupt(&child).await;
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
+    peer.end().await;
+}
+
+/// A peer that has answered the handshake and reads nothing, and the guest that sends to it.
+async fn deaf_peer(options: &[&str], way: &str) -> (Child, Peer) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let child = unruly(options, way, &format!("ws://{}/", listener.local_addr().unwrap())).spawn().unwrap();
+    let mut peer = Peer::accept(&listener).await;
+    peer.upgrade("").await;
+    (child, peer)
+}
+
+/// Waits until the client has no room to send, and so its guest waits.
+async fn is_full(peer: &Peer) {
+    let client = peer.tcp.peer_addr().unwrap();
+    let unsent = || sockets().iter().find(|socket| socket.local == client).unwrap().unsent;
+    let mut last = 0;
+    // What the kernel takes grows while it can.
+    comes_true("the connection is full", || {
+        let (now, before) = (unsent(), last);
+        last = now;
+        now > 64 * 1024 && now == before
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_a_guest_that_waits_to_send() {
+    let (mut child, mut peer) = deaf_peer(&[], "flood").await;
+    is_full(&peer).await;
+    interrupt(&child).await;
+    // The peer reads on after all: whole messages, and the close frame behind them.
+    loop {
+        match peer.frame().await {
+            (BINARY, data) => assert_eq!(data.len(), 100_000),
+            other => break assert_eq!(other, (CLOSE, close_payload(1001, ""))),
+        }
+    }
+    peer.write(frame(CLOSE, close_payload(1001, ""))).await;
+    peer.tcp.shutdown().await.unwrap();
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
+    peer.end().await;
+}
+
+#[tokio::test]
+async fn a_second_ctrl_c_waits_for_no_peer() {
+    let (mut child, peer) = deaf_peer(&["--close-timeout", "1h"], "flood").await;
+    is_full(&peer).await;
+    interrupt(&child).await;
+    // What closes is not sent to any more, so that only the peer is waited for.
+    assert!(timeout(Duration::from_millis(500), child.wait()).await.is_err(), "the first waits for the peer");
+    interrupt(&child).await;
+    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
+}
+
+#[tokio::test]
+async fn what_was_sent_arrives_before_the_close_however_the_guest_ends() {
+    for (way, code, message) in
+        [("return", 0, ""), ("exit", 1, ""), ("trap", 1, "unreachable"), ("drop", 1, "--timeout")]
+    {
+        let (child, mut peer) = deaf_peer(&["--timeout", "1s"], way).await;
+        let output = tokio::spawn(child.wait_with_output());
+        assert_eq!(peer.frame().await, (BINARY, vec![0; 8 << 20]), "{way}");
+        assert_eq!(peer.frame().await, (CLOSE, close_payload(1001, "")), "{way}");
+        peer.write(frame(CLOSE, close_payload(1001, ""))).await;
+        peer.tcp.shutdown().await.unwrap();
+        let output = soon(output).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{way}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(message), "{way}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_never_reads_holds_the_program_up_for_the_close_timeout_and_no_longer() {
+    for way in ["return", "trap"] {
+        let begun = Instant::now();
+        let (mut child, _peer) = deaf_peer(&["--close-timeout", "1s"], way).await;
+        soon(child.wait()).await.unwrap();
+        let took = begun.elapsed();
+        assert!((Duration::from_secs(1)..Duration::from_secs(8)).contains(&took), "{way}: {took:?}");
+    }
 }
