@@ -7,7 +7,7 @@ use std::{
     process::{Output, Stdio},
     time::{Duration, Instant},
 };
-use test_peer::{BINARY, CLOSE, Peer, close_payload, frame, soon};
+use test_peer::{BINARY, CLOSE, PING, PONG, Peer, close_payload, frame, soon};
 use tests::{Behaviour, Seen, Server, faults::comes_true, guest_path, interrupt, kernel::sockets, program};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
@@ -91,14 +91,23 @@ async fn ctrl_c_ends_any_guest_with_a_clean_close() {
 }
 
 #[tokio::test]
-async fn one_thread_is_enough_to_end_a_guest_that_computes() {
-    let mut server = Server::start(Behaviour::Silent).await;
-    let mut command = unruly(&[], "loop", &server.url);
-    let mut child = command.env("TOKIO_WORKER_THREADS", "1").spawn().unwrap();
-    assert!(matches!(server.seen().await, Seen::Opened(_)));
-    interrupt(&child).await;
-    assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
-    see_1001(&mut server, 1).await;
+async fn one_processor_is_enough_for_a_guest_that_computes_and_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let run = unruly(&[], "loop", &format!("ws://{}/", listener.local_addr().unwrap()));
+    let mut pinned = Command::new("taskset");
+    pinned.args(["--cpu-list", "0"]).arg(run.as_std().get_program()).args(run.as_std().get_args());
+    let mut child = pinned.kill_on_drop(true).stdout(Stdio::piped()).spawn().unwrap();
+    let mut peer = Peer::accept(&listener).await;
+    peer.upgrade("").await;
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(soon(lines.next_line()).await.unwrap().as_deref(), Some("open"));
+    let begun = Instant::now();
+    for _ in 0..5 {
+        peer.write(frame(PING, "there?")).await;
+        assert_eq!(peer.frame().await, (PONG, b"there?".to_vec()));
+    }
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(1), "five pings are answered while the guest computes, not in {took:?}");
 }
 
 #[tokio::test]

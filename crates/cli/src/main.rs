@@ -17,8 +17,9 @@ use std::{
     fmt::Display,
     io::{IsTerminal, Write},
     process::ExitCode,
+    thread::available_parallelism,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 fn command() -> Command {
@@ -58,7 +59,9 @@ fn main() -> ExitCode {
 }
 
 fn dispatch(matches: &ArgMatches) -> anyhow::Result<i32> {
-    let runtime = Runtime::new()?;
+    // While a guest computes on one thread, another has the sockets.
+    let threads = available_parallelism().map_or(2, |count| count.get().max(2));
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let ended = match matches.subcommand() {
         Some(("run", matches)) => runtime.block_on(run::run(matches)),
         Some(("echo", matches)) => runtime.block_on(echo::run(matches)).map(|()| 0),
