@@ -199,3 +199,19 @@ async fn a_peer_that_never_reads_holds_the_program_up_for_the_close_timeout_and_
         assert!((Duration::from_secs(1)..Duration::from_secs(8)).contains(&took), "{way}: {took:?}");
     }
 }
+
+#[tokio::test]
+async fn strings_of_many_mib_are_refused_without_repeating_them() {
+    let mut server = Server::start(Behaviour::Silent).await;
+    let (code, stdout, stderr) = end_of(&mut unruly(&[], "strings", &server.url)).await;
+    assert_eq!(code, Some(0), "{stderr}");
+    let (mut told, mut refused) = (0, 0);
+    for line in stdout.lines() {
+        told += 1;
+        refused += usize::from(line.contains("Err(WebsocketError::"));
+        assert!(line.len() < 300, "{line}");
+    }
+    assert_eq!((told, refused), (20, 20), "{stdout}");
+    assert!(stderr.len() < 1000, "the log repeats them");
+    see_1001(&mut server, 1).await;
+}

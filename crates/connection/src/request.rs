@@ -7,6 +7,12 @@ use percent_encoding::percent_decode_str;
 use std::{collections::HashSet, time::Duration};
 use url::{Host, Url};
 
+/// The most that a guest may add to a handshake, in bytes of its URL, and of its subprotocols and header
+/// fields. Servers take less, and errors and logs repeat some of it.
+const MAX_REQUEST: usize = 64 * 1024;
+/// The longest host name, in bytes (RFC 1035 section 2.3.4, without the dots at both ends).
+const MAX_NAME: usize = 253;
+
 /// How to open one connection: what a guest may say, with `None` for the host's default.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectConfig {
@@ -50,6 +56,7 @@ impl Request {
     /// [`Error::InvalidUrl`] for the URL, [`Error::Protocol`] for subprotocols and headers.
     pub(crate) fn new(config: ConnectConfig, settings: &Settings) -> Result<Self, Error> {
         let mut url = parse_url(&config.url)?;
+        check_size(&config)?;
         check_subprotocols(&config.subprotocols)?;
         let mut headers = check_headers(config.headers)?;
         if let Some(authorization) = basic_authorization(&url)
@@ -107,6 +114,9 @@ impl Request {
 
 fn parse_url(text: &str) -> Result<Url, Error> {
     let invalid = |why: &str| Err(Error::InvalidUrl(format!("{why}; write ws://host/path or wss://host/path")));
+    if text.len() > MAX_REQUEST {
+        return invalid(&format!("it has {} bytes, and may have {MAX_REQUEST}", text.len()));
+    }
     // The URL parser forgives what browsers forgive: white space, backslashes, any number of slashes.
     if text.contains(|c: char| c.is_ascii_control() || c == ' ' || c == '\\') {
         return invalid("it contains a control character, a space or a backslash");
@@ -125,7 +135,20 @@ fn parse_url(text: &str) -> Result<Url, Error> {
     if url.fragment().is_some() {
         return invalid("a WebSocket URL has no fragment (RFC 6455 section 3)");
     }
+    if url.host_str().is_some_and(|name| name.trim_end_matches('.').len() > MAX_NAME) {
+        return invalid(&format!("its host name has more than {MAX_NAME} bytes"));
+    }
     Ok(url)
+}
+
+fn check_size(config: &ConnectConfig) -> Result<(), Error> {
+    let fields = config.headers.iter().map(|(name, value)| name.len() + value.len());
+    let size = config.subprotocols.iter().map(String::len).chain(fields).fold(0, usize::saturating_add);
+    if size > MAX_REQUEST {
+        let why = format!("the subprotocols and header fields have {size} bytes, and may have {MAX_REQUEST}");
+        return Err(Error::Protocol(why));
+    }
+    Ok(())
 }
 
 fn check_subprotocols(subprotocols: &[String]) -> Result<(), Error> {

@@ -49,6 +49,8 @@ async fn connect_url() {
         "ws://local host/".to_owned(),
         format!("{url}#there"),
         format!("{url}#"),
+        format!("{url}{}", "a".repeat(64 * 1024)),
+        format!("ws://{}.localhost:{port}/", "a.".repeat(122)),
     ] {
         let failure = guest.connect(to(&bad)).await.unwrap_err();
         assert!(matches!(failure, Failure::InvalidUrl(_)), "{bad:?}: {failure:?}");
@@ -131,6 +133,11 @@ async fn connect_headers_invalid() {
         let failure = guest.connect(Config { url: url.clone(), ..with_headers(&[bad]) }).await.unwrap_err();
         assert!(matches!(failure, Failure::ProtocolError(_)), "{bad:?}: {failure:?}");
     }
+    let half = "a".repeat(32 * 1024);
+    let subprotocols = Some(vec![half.clone()]);
+    let too_much = Config { url, subprotocols, ..with_headers(&[("a", &half)]) };
+    let failure = guest.connect(too_much).await.unwrap_err();
+    assert!(matches!(&failure, Failure::ProtocolError(why) if why.contains("65536")), "{failure:?}");
     nobody_dialled(&listener).await;
 }
 
