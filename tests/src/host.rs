@@ -1,33 +1,53 @@
 //! A host of the tests' own around the library, for what must be counted in one process.
 
 use crate::{guest, probe::Probe};
-use std::sync::Arc;
+use std::{sync::Arc, thread, time::Duration};
 use tokio::{
     io::{duplex, split},
     task::JoinHandle,
 };
 use wasmtime::{
-    Config, Engine, Store,
-    component::{Component, InstancePre, Linker, ResourceTable},
+    Config, Engine, Store, StoreLimits, StoreLimitsBuilder,
+    component::{Component, Linker, ResourceTable},
 };
 use wasmtime_wasi::{
-    WasiCtx, WasiCtxView, WasiView,
+    WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
     cli::{AsyncStdinStream, AsyncStdoutStream},
     p2::bindings::CommandPre,
 };
 use websocket_provider::{Endpoint, Settings, WebsocketCtx, WebsocketCtxView, WebsocketView};
 
-/// A host that runs any number of probes, each in a store of its own.
+/// How long a guest may compute before others on its thread have a turn.
+const TIME_SLICE: Duration = Duration::from_millis(10);
+
+/// A host that runs any number of guests, each in a store of its own.
 #[derive(Clone)]
 pub struct Host {
-    pre: Arc<CommandPre<Data>>,
+    linker: Arc<Linker<Data>>,
+    probe: Guest,
     endpoint: Endpoint,
+}
+
+/// A command that is ready to run in its host.
+#[derive(Clone)]
+pub struct Guest {
+    pre: Arc<CommandPre<Data>>,
+}
+
+/// What ends a guest that does not end by itself: with a trap, each of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Limits {
+    /// Bytes of one memory.
+    pub memory: Option<usize>,
+    /// Time slices from its start, whoever computes in them.
+    pub time_slices: Option<u64>,
 }
 
 struct Data {
     table: ResourceTable,
     wasi: WasiCtx,
     websocket: WebsocketCtx,
+    limits: StoreLimits,
 }
 
 impl WasiView for Data {
@@ -50,15 +70,26 @@ impl Host {
             settings.set(name, value).expect("the test has good settings");
         }
         let mut config = Config::new();
-        config.concurrency_support(false);
+        config.concurrency_support(false).epoch_interruption(true);
         let engine = Engine::new(&config).expect("the configuration is good");
+        let ticking = engine.weak();
+        thread::spawn(move || {
+            while let Some(engine) = ticking.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(TIME_SLICE);
+            }
+        });
         let mut linker = Linker::<Data>::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).expect("WASI links");
         websocket_provider::p2::add_to_linker(&mut linker).expect("the package links");
-        let component = Component::new(&engine, guest("probe")).expect("the probe compiles");
-        let pre: InstancePre<Data> = linker.instantiate_pre(&component).expect("the probe links");
-        let pre = Arc::new(CommandPre::new(pre).expect("the probe is a command"));
-        Host { pre, endpoint: Endpoint::new(settings).expect("the settings are good") }
+        let probe = Guest::new(&linker, &guest("probe"));
+        Host { linker: Arc::new(linker), probe, endpoint: Endpoint::new(settings).expect("the settings are good") }
+    }
+
+    /// Another guest of this workspace.
+    pub fn guest(&self, name: &str) -> Guest {
+        Guest::new(&self.linker, &guest(name))
     }
 
     /// A guest, and how it ends: with an error where it trapped.
@@ -70,23 +101,57 @@ impl Host {
     pub fn probe_of(&self, endpoint: &Endpoint) -> (Probe, JoinHandle<wasmtime::Result<()>>) {
         const PIPE: usize = 64 * 1024;
         let ((input, stdin), (output, stdout)) = (duplex(PIPE), duplex(PIPE));
-        let wasi = WasiCtx::builder()
-            .stdin(AsyncStdinStream::new(stdin))
-            .stdout(AsyncStdoutStream::new(PIPE, split(stdout).1))
-            .build();
-        let data = Data { table: ResourceTable::new(), wasi, websocket: WebsocketCtx::new(endpoint.clone()) };
-        let pre = Arc::clone(&self.pre);
-        let guest = tokio::spawn(async move {
-            let mut store = Store::new(pre.engine(), data);
-            let command = pre.instantiate_async(&mut store).await?;
-            let outcome = command.wasi_cli_run().call_run(&mut store).await?;
-            outcome.map_err(|()| wasmtime::Error::msg("the probe failed"))
-        });
-        (Probe::over(Box::new(input), Box::new(output)), guest)
+        let mut wasi = WasiCtx::builder();
+        wasi.stdin(AsyncStdinStream::new(stdin)).stdout(AsyncStdoutStream::new(PIPE, split(stdout).1));
+        let running = self.probe.start(endpoint, &mut wasi, Limits::default());
+        (Probe::over(Box::new(input), Box::new(output)), running)
     }
 
     /// Where the host's connections come from.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+}
+
+impl Guest {
+    fn new(linker: &Linker<Data>, bytes: &[u8]) -> Guest {
+        let component = Component::new(linker.engine(), bytes).expect("the guest compiles");
+        let pre = linker.instantiate_pre(&component).expect("the guest links");
+        Guest { pre: Arc::new(CommandPre::new(pre).expect("the guest is a command")) }
+    }
+
+    /// Runs it with these arguments after its name, without input or output, in a store that goes with the task.
+    pub fn run(&self, endpoint: &Endpoint, args: &[&str], limits: Limits) -> JoinHandle<wasmtime::Result<()>> {
+        self.start(endpoint, WasiCtx::builder().arg("guest").args(args), limits)
+    }
+
+    fn start(
+        &self,
+        endpoint: &Endpoint,
+        wasi: &mut WasiCtxBuilder,
+        limits: Limits,
+    ) -> JoinHandle<wasmtime::Result<()>> {
+        let memory = StoreLimitsBuilder::new().memory_size(limits.memory.unwrap_or(usize::MAX));
+        let data = Data {
+            table: ResourceTable::new(),
+            wasi: wasi.build(),
+            websocket: WebsocketCtx::new(endpoint.clone()),
+            limits: memory.trap_on_grow_failure(limits.memory.is_some()).build(),
+        };
+        let pre = Arc::clone(&self.pre);
+        tokio::spawn(async move {
+            let mut store = Store::new(pre.engine(), data);
+            store.limiter(|data| &mut data.limits);
+            match limits.time_slices {
+                Some(count) => store.set_epoch_deadline(count),
+                None => {
+                    store.set_epoch_deadline(1);
+                    store.epoch_deadline_async_yield_and_update(1);
+                }
+            }
+            let command = pre.instantiate_async(&mut store).await?;
+            let outcome = command.wasi_cli_run().call_run(&mut store).await?;
+            outcome.map_err(|()| wasmtime::Error::msg("the guest failed"))
+        })
     }
 }

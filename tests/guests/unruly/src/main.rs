@@ -47,7 +47,10 @@ fn misbehave(way: &str, url: &str) -> Result<(), WebsocketError> {
             panic!("as it was asked to");
         }
         "recurse" => println!("{}", recurse(1)),
-        "receive" => while connection.receive()?.is_none() {},
+        "receive" => {
+            connection.send(&Message::Text("waiting".to_owned()))?;
+            while connection.receive()?.is_none() {}
+        }
         "flood" => loop {
             connection.send(&Message::Binary(vec![0; 100_000]))?;
         },
