@@ -59,3 +59,11 @@ pub fn resident_bytes(process: u32) -> usize {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
     line.trim_end_matches("kB").trim().parse::<usize>().expect("it is a number") * 1024
 }
+
+/// How many files, sockets included, this process and those that it starts may have open.
+pub fn open_files() -> usize {
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux lists its limits");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("there is one for files");
+    let soft = line.split_whitespace().next().expect("it has a value");
+    if soft == "unlimited" { usize::MAX } else { soft.parse().expect("it is a number") }
+}

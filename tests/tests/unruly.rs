@@ -8,7 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 use test_peer::{BINARY, CLOSE, PING, PONG, Peer, close_payload, frame, soon};
-use tests::{Behaviour, Seen, Server, faults::comes_true, guest_path, interrupt, kernel::sockets, program};
+use tests::{
+    Behaviour, Server,
+    faults::comes_true,
+    guest_path, interrupt,
+    kernel::{open_files, sockets},
+    program, skipped,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpListener,
@@ -214,4 +220,34 @@ async fn strings_of_many_mib_are_refused_without_repeating_them() {
     assert_eq!((told, refused), (20, 20), "{stdout}");
     assert!(stderr.len() < 1000, "the log repeats them");
     see_1001(&mut server, 1).await;
+}
+
+/// Has a guest open ten thousand connections or as many as it gets; gives how many, how it ended, and what it said.
+async fn hoard(options: &[&str]) -> (usize, Option<i32>, String) {
+    let mut server = Server::start(Behaviour::Silent).await;
+    let mut child = unruly(options, "hoard", &server.url).stdin(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let line = soon(lines.next_line()).await.unwrap().unwrap();
+    let held = line.strip_prefix("holds ").unwrap().parse().unwrap();
+    // The end of its input ends it.
+    drop(child.stdin.take());
+    see_1001(&mut server, held).await;
+    let said = soon(lines.next_line()).await.unwrap().unwrap_or_default();
+    (held, soon(child.wait()).await.unwrap().code(), said)
+}
+
+#[tokio::test]
+async fn a_guest_that_hoards_connections_gets_as_many_as_it_may() {
+    let (held, code, said) = hoard(&[]).await;
+    assert_eq!((held, code), (1024, Some(1)));
+    assert!(said.contains("ConnectionFailed") && said.contains("`max-connections`"), "{said}");
+    // The test has one end of each, the program the other.
+    let most = open_files() - 1000;
+    if most < 10_000 {
+        skipped(&format!("ten thousand connections, since a process may have {} files open", open_files()));
+    }
+    let most = most.min(10_000).to_string();
+    let (held, code, said) = hoard(&["--max-connections", &most, "--max-connections-total", &most]).await;
+    assert_eq!(held.to_string(), most);
+    assert_eq!((code, said.is_empty()), if held < 10_000 { (Some(1), false) } else { (Some(0), true) });
 }
