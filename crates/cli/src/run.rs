@@ -65,7 +65,7 @@ pub(crate) fn command() -> Command {
                 .long("memory-limit")
                 .value_name("SIZE")
                 .value_parser(clap::value_parser!(ByteSize))
-                .help("How much memory the guest may have, such as 64MiB; without it, what Wasm allows"),
+                .help("How much memory the guest may have, its tables included, such as 64MiB; without it, what Wasm allows"),
         )
         .arg(Arg::new("call").long("call").value_name("NAME").help("The interface whose `call` is called"));
     config::arguments(command)
@@ -94,19 +94,19 @@ struct Host {
     memory: MemoryLimit,
 }
 
-/// The memory of all instances of a guest, in bytes.
+/// The memories and tables of all instances of a guest, in bytes.
 struct MemoryLimit {
     used: usize,
     most: usize,
 }
 
-impl ResourceLimiter for MemoryLimit {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            // More than the memory itself allows: the guest is told so, and nothing grows.
+impl MemoryLimit {
+    /// Lets something grow, unless that is more than it may have: the guest is told so, and nothing grows.
+    fn grow(&mut self, by: usize, beyond_its_own: bool) -> wasmtime::Result<bool> {
+        if beyond_its_own {
             return Ok(false);
         }
-        let used = self.used.saturating_add(desired.saturating_sub(current));
+        let used = self.used.saturating_add(by);
         if used > self.most {
             let most = ByteSize::b(self.most as u64);
             return Err(wasmtime::Error::msg(format!("it needs more memory than {most}; raise --memory-limit")));
@@ -114,9 +114,17 @@ impl ResourceLimiter for MemoryLimit {
         self.used = used;
         Ok(true)
     }
+}
 
-    fn table_growing(&mut self, _current: usize, _desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(true)
+impl ResourceLimiter for MemoryLimit {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.grow(desired.saturating_sub(current), maximum.is_some_and(|maximum| desired > maximum))
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // An element is a pointer in the host.
+        let by = desired.saturating_sub(current).saturating_mul(size_of::<usize>());
+        self.grow(by, maximum.is_some_and(|maximum| desired > maximum))
     }
 }
 
