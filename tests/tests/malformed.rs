@@ -165,6 +165,7 @@ async fn calls_that_ask_for_too_much_end_within_the_limits() {
         let errors = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{what}: {errors}");
         assert!(errors.contains(message), "{what}: {errors}");
+        assert!(errors.matches("WARN").count() <= 10, "{what} fills the log with {} bytes", errors.len());
         assert_eq!(server.close_code().await, Some(1001), "{what}");
     }
 }

@@ -17,7 +17,10 @@ impl DeniedHttp {
 }
 
 #[derive(Default)]
-struct Deny;
+struct Deny {
+    /// The operator knows.
+    warned: bool,
+}
 
 /// What a request is still to do, in the form of the hooks.
 type Rest = Box<dyn Future<Output = Result<(), Error>> + Send>;
@@ -29,7 +32,12 @@ impl WasiHttpHooks for Deny {
         _options: Option<RequestOptions>,
         _rest: Rest,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Rest)>> + Send> {
-        tracing::warn!(authority = ?request.uri().authority(), "the guest's HTTP request is denied: `run` has WebSockets only");
+        let authority = request.uri().authority();
+        if std::mem::replace(&mut self.warned, true) {
+            tracing::debug!(?authority, "the guest's HTTP request is denied");
+        } else {
+            tracing::warn!(?authority, "the guest's HTTP requests are denied: `run` has WebSockets only");
+        }
         Box::new(async { Err(Error::HttpRequestDenied) })
     }
 }

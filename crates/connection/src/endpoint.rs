@@ -9,7 +9,7 @@ use crate::{
     failure::{Failure, Reason},
     handshake::handshake,
     policy::Policy,
-    record::Attempt,
+    record::{Attempt, Warnings},
     request::Request,
     tls::Tls,
     transport::Transport,
@@ -29,6 +29,7 @@ pub struct Endpoint {
     host: Arc<Host>,
     /// One permit for each connection of this guest.
     guest: Arc<Semaphore>,
+    warnings: Warnings,
 }
 
 /// What all guests of a host share.
@@ -72,13 +73,13 @@ impl Endpoint {
             settings,
         });
         let guest = Arc::new(Semaphore::new(host.settings.max_connections));
-        Ok(Endpoint { host, guest })
+        Ok(Endpoint { host, guest, warnings: Warnings::default() })
     }
 
     /// An endpoint for another guest: the same settings and total, connections counted anew.
     pub fn for_guest(&self) -> Self {
         let guest = Arc::new(Semaphore::new(self.host.settings.max_connections));
-        Endpoint { host: Arc::clone(&self.host), guest }
+        Endpoint { host: Arc::clone(&self.host), guest, warnings: Warnings::default() }
     }
 
     /// The host's settings.
@@ -102,7 +103,7 @@ impl Endpoint {
     pub async fn connect(&self, config: ConnectConfig) -> Result<Connection, Error> {
         let request = Request::new(config, &self.host.settings);
         let destination = request.as_ref().ok().map(Request::destination);
-        let attempt = Attempt::begin(&self.host.metrics, Role::Client, destination);
+        let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);
         let outcome = self.dial(request).await;
         self.begin(attempt, Role::Client, outcome)
     }
@@ -113,7 +114,7 @@ impl Endpoint {
     /// # Errors
     /// [`Error::ConnectionFailed`] when the client went away first, or a limit is reached.
     pub async fn accept(&self, upgrade: Upgrade) -> Result<Connection, Error> {
-        let attempt = Attempt::begin(&self.host.metrics, Role::Server, None);
+        let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Server, None);
         let outcome = self.take_over(upgrade).await;
         self.begin(attempt, Role::Server, outcome)
     }

@@ -9,9 +9,14 @@ use crate::{
     message::NO_STATUS,
     metrics::{Direction, Metrics},
 };
+use parking_lot::Mutex;
 use std::{
     net::SocketAddr,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 use tokio::time::Instant;
 use tracing::Span;
@@ -22,22 +27,43 @@ const TARGET: &str = "websocket_connection";
 /// The number of the process's last connection.
 static LAST_ID: AtomicU64 = AtomicU64::new(0);
 
+/// How many warnings one guest may cause in [`WARNING_PERIOD`]: one that asks without end must not fill a disk.
+const MAX_WARNINGS: u32 = 10;
+const WARNING_PERIOD: Duration = Duration::from_secs(60);
+
+/// The warnings that one guest has caused in the current period, and when that began.
+#[derive(Clone, Default)]
+pub(crate) struct Warnings(Arc<Mutex<Option<(Instant, u32)>>>);
+
+impl Warnings {
+    /// Counts one more; gives whether it may be logged as such.
+    fn count(&self) -> bool {
+        let now = Instant::now();
+        let mut period = self.0.lock();
+        let (began, count) = period.filter(|(began, _)| now - *began < WARNING_PERIOD).unwrap_or((now, 0));
+        *period = Some((began, count.saturating_add(1)));
+        count < MAX_WARNINGS
+    }
+}
+
 /// A connection that is being opened; dropped, it was abandoned.
 pub(crate) struct Attempt {
     span: Span,
     metrics: Metrics,
+    warnings: Warnings,
     began: Instant,
     is_over: bool,
 }
 
 impl Attempt {
     /// `destination` is what is dialled: scheme, host and port.
-    pub(crate) fn begin(metrics: &Metrics, role: Role, destination: Option<String>) -> Self {
+    pub(crate) fn begin(metrics: &Metrics, warnings: &Warnings, role: Role, destination: Option<String>) -> Self {
         let id = LAST_ID.fetch_add(1, Relaxed) + 1;
         // At the level of the gravest event within: a filter that shows the one then shows the other.
         let span = tracing::warn_span!(target: TARGET, "connection", id, role = role.name(), destination);
         span.in_scope(|| tracing::debug!(target: TARGET, "opening"));
-        Attempt { span, metrics: metrics.clone(), began: Instant::now(), is_over: false }
+        let (metrics, warnings) = (metrics.clone(), warnings.clone());
+        Attempt { span, metrics, warnings, began: Instant::now(), is_over: false }
     }
 
     /// `address` is that of the server or the proxy, where this end dialled.
@@ -70,7 +96,7 @@ impl Attempt {
         self.is_over = true;
         self.metrics.failed(reason);
         // Whoever runs the host may want to change what it does not grant.
-        let concerns_operator = matches!(reason, Reason::Denied | Reason::Limit);
+        let concerns_operator = matches!(reason, Reason::Denied | Reason::Limit) && self.warnings.count();
         let (reason, elapsed_ms) = (Reason::NAMES[reason as usize], millis_since(self.began));
         self.span.in_scope(|| {
             if concerns_operator {
