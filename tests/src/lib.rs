@@ -15,7 +15,7 @@ mod server;
 pub use build::build_guest;
 pub use component::{component, component_with};
 pub use host::{Guest, Host, Limits};
-pub use program::{Running, example_path, guest, guest_path, interrupt, program, run, target};
+pub use program::{Running, example_path, guest, guest_path, interrupt, program, run, target, unruly};
 pub use server::{Behaviour, Seen, Server};
 pub use test_peer::soon;
 

@@ -48,6 +48,14 @@ pub async fn run(options: &[&str], guest: &Path) -> Output {
     crate::soon(program().arg("run").args(options).arg(guest).output()).await.expect("the program starts")
 }
 
+/// `run` with these options, all of this machine allowed, and the guest `unruly` on its way to this URL.
+pub fn unruly(options: &[&str], way: &str, url: &str) -> Command {
+    let mut command = program();
+    command.args(["run", "--allow", "localhost"]).args(options).arg(guest_path("unruly")).args(["--", way, url]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 /// Sends the signal of Ctrl-C to a child that runs.
 pub async fn interrupt(child: &Child) {
     let id = child.id().expect("it runs").to_string();

@@ -87,6 +87,13 @@ impl Server {
             }
         }
     }
+
+    /// Asserts that the next so many connections that close do so with the code of those who go away.
+    pub async fn sees_1001(&mut self, connections: usize) {
+        for _ in 0..connections {
+            assert_eq!(self.close_code().await, Some(1001));
+        }
+    }
 }
 
 impl Drop for Server {

@@ -8,13 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 use test_peer::{BINARY, CLOSE, PING, PONG, Peer, close_payload, frame, soon};
-use tests::{
-    Behaviour, Server,
-    faults::comes_true,
-    guest_path, interrupt,
-    kernel::{open_files, sockets},
-    program, skipped,
-};
+use tests::{Behaviour, Server, faults::comes_true, interrupt, kernel::sockets, unruly};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpListener,
@@ -22,25 +16,10 @@ use tokio::{
     time::timeout,
 };
 
-/// `run` with these options and the guest `unruly`, on its way to this URL.
-fn unruly(options: &[&str], way: &str, url: &str) -> Command {
-    let mut command = program();
-    command.args(["run", "--allow", "localhost"]).args(options).arg(guest_path("unruly")).args(["--", way, url]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
 /// What the program printed and how it ended.
 async fn end_of(command: &mut Command) -> (Option<i32>, String, String) {
     let Output { status, stdout, stderr } = soon(command.output()).await.unwrap();
     (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
-}
-
-/// Asserts that so many connections end with the close frame of those who go away.
-async fn see_1001(server: &mut Server, connections: usize) {
-    for _ in 0..connections {
-        assert_eq!(server.close_code().await, Some(1001));
-    }
 }
 
 #[tokio::test]
@@ -60,7 +39,7 @@ async fn each_way_ends_with_its_message_and_a_clean_close() {
         let (code, stdout, stderr) = end_of(&mut unruly(options, way, &server.url)).await;
         assert_eq!((code, &stdout[..]), (Some(1), "open\n"), "{way}: {stderr}");
         assert!(stderr.contains(message), "{way}: {stderr}");
-        see_1001(&mut server, connections).await;
+        server.sees_1001(connections).await;
     }
 }
 
@@ -73,7 +52,7 @@ async fn a_guest_whose_output_nobody_reads_ends_as_well() {
     let output = soon(child.wait_with_output()).await.unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("raise --timeout"), "{output:?}");
-    see_1001(&mut server, 1).await;
+    server.sees_1001(1).await;
 }
 
 /// Starts a guest and waits until its connection is open.
@@ -92,7 +71,7 @@ async fn ctrl_c_ends_any_guest_with_a_clean_close() {
         let (mut child, _stdout) = start(&[], way, &server.url).await;
         interrupt(&child).await;
         assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130), "{way}");
-        see_1001(&mut server, 1).await;
+        server.sees_1001(1).await;
     }
 }
 
@@ -219,35 +198,5 @@ async fn strings_of_many_mib_are_refused_without_repeating_them() {
     }
     assert_eq!((told, refused), (20, 20), "{stdout}");
     assert!(stderr.len() < 1000, "the log repeats them");
-    see_1001(&mut server, 1).await;
-}
-
-/// Has a guest open ten thousand connections or as many as it gets; gives how many, how it ended, and what it said.
-async fn hoard(options: &[&str]) -> (usize, Option<i32>, String) {
-    let mut server = Server::start(Behaviour::Silent).await;
-    let mut child = unruly(options, "hoard", &server.url).stdin(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let line = soon(lines.next_line()).await.unwrap().unwrap();
-    let held = line.strip_prefix("holds ").unwrap().parse().unwrap();
-    // The end of its input ends it.
-    drop(child.stdin.take());
-    see_1001(&mut server, held).await;
-    let said = soon(lines.next_line()).await.unwrap().unwrap_or_default();
-    (held, soon(child.wait()).await.unwrap().code(), said)
-}
-
-#[tokio::test]
-async fn a_guest_that_hoards_connections_gets_as_many_as_it_may() {
-    let (held, code, said) = hoard(&[]).await;
-    assert_eq!((held, code), (1024, Some(1)));
-    assert!(said.contains("ConnectionFailed") && said.contains("`max-connections`"), "{said}");
-    // The test has one end of each, the program the other.
-    let most = open_files() - 1000;
-    if most < 10_000 {
-        skipped(&format!("ten thousand connections, since a process may have {} files open", open_files()));
-    }
-    let most = most.min(10_000).to_string();
-    let (held, code, said) = hoard(&["--max-connections", &most, "--max-connections-total", &most]).await;
-    assert_eq!(held.to_string(), most);
-    assert_eq!((code, said.is_empty()), if held < 10_000 { (Some(1), false) } else { (Some(0), true) });
+    server.sees_1001(1).await;
 }
