@@ -44,7 +44,7 @@ pub fn decode(mut wire: &[u8], masked: bool, largest: usize, defined_codes: bool
                 wire = rest;
                 let (is_final, opcode) = (first & 0x80 != 0, first & 0x0F);
                 match opcode {
-                    0 | 1 | 2 => {
+                    0..=2 => {
                         if (opcode == 0) != partial.is_some() {
                             stream.end = End::Broken;
                             return stream;
@@ -138,7 +138,7 @@ fn fits(header: &Header, partial: &Option<(u8, Vec<u8>)>, largest: usize) -> boo
     let before = partial.as_ref().map_or(0, |(_, data)| data.len() as u64);
     match header.first & 0x0F {
         0 => partial.is_some() && before.saturating_add(header.length) <= largest as u64,
-        1 | 2 => partial.is_none() && header.length <= largest as u64,
+        1..=2 => partial.is_none() && header.length <= largest as u64,
         _ => true,
     }
 }

@@ -1,8 +1,13 @@
 //! Doors for fuzzers, which bring transports of their own.
 
 use crate::{
-    ConnectConfig, Connection, Endpoint, Error, driver::Driver, engine::Role, handshake::handshake, metrics::Metrics,
-    record::Attempt, request::Request,
+    ConnectConfig, Connection, Endpoint, Error,
+    driver::Driver,
+    engine::Role,
+    handshake::handshake,
+    metrics::Metrics,
+    record::{Attempt, Warnings},
+    request::Request,
 };
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,7 +25,7 @@ impl Endpoint {
     ) -> Result<Connection, Error> {
         let request = Request::new(config, self.settings())?;
         let role = if is_client { Role::Client } else { Role::Server };
-        let record = Attempt::begin(&Metrics::default(), role, None).opened(None, None);
+        let record = Attempt::begin(&Metrics::default(), &Warnings::default(), role, None).opened(None, None);
         let limits = self.limits(request.max_message_size, request.keepalive);
         let driver = Driver::new(Box::new(transport), BytesMut::new(), role, limits, record);
         Ok(Connection::open(driver, limits, request.url.into(), None, ()))
