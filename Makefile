@@ -1,10 +1,10 @@
 # The two that matter: `make run` shows it work, `make test` proves it.
 
-GUESTS := guest-example ws-cat autobahn interop probe unruly
+GUESTS := guest-example ws-cat autobahn interop probe soak unruly
 HOST := --workspace $(GUESTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 
-.PHONY: help run test autobahn interop fuzz build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run test autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -21,6 +21,11 @@ autobahn: build ## hold a guest against the Autobahn suite (scripts/wstest insta
 interop: build ## have a guest talk to servers and proxies of other makers (installs what it can of them)
 	scripts/peers
 	cargo test -p tests --test interop -- --nocapture
+
+SOAK_MINUTES ?= 10
+soak: build ## $(SOAK_MINUTES) minutes of traffic through faults on 200 connections, and 10 000 connects
+	SOAK_CONNECTS=10000 SOAK_GUESTS=200 SOAK_SECONDS=$$(($(SOAK_MINUTES) * 60)) \
+		cargo test -p tests --test soak -- --nocapture --test-threads 1
 
 FUZZ_SECONDS ?= 60
 fuzz: setup ## fuzz what comes from outside, each target for $(FUZZ_SECONDS) s (needs cargo-fuzz)

@@ -125,6 +125,11 @@ impl Guest {
         self.start(endpoint, WasiCtx::builder().arg("guest").args(args), limits)
     }
 
+    /// The same, with this process's standard output.
+    pub fn run_aloud(&self, endpoint: &Endpoint, args: &[&str]) -> JoinHandle<wasmtime::Result<()>> {
+        self.start(endpoint, WasiCtx::builder().arg("guest").args(args).inherit_stdout(), Limits::default())
+    }
+
     fn start(
         &self,
         endpoint: &Endpoint,

@@ -67,3 +67,8 @@ pub fn open_files() -> usize {
     let soft = line.split_whitespace().next().expect("it has a value");
     if soft == "unlimited" { usize::MAX } else { soft.parse().expect("it is a number") }
 }
+
+/// How many descriptors a process has open.
+pub fn descriptors(process: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{process}/fd")).expect("the process runs").count()
+}

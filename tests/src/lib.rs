@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod probe;
 mod program;
 mod server;
+pub mod soak_message;
 
 pub use build::build_guest;
 pub use component::{component, component_with};

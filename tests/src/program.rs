@@ -11,9 +11,10 @@ use tokio::{
 
 /// The folder that cargo builds into.
 pub fn target() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    // target/debug/deps/test
-    test.ancestors().nth(3).expect("a test is in the target folder").to_owned()
+    let program = std::env::current_exe().expect("a program has a path");
+    // cargo marks it for backups.
+    let found = program.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    found.expect("cargo built this").to_owned()
 }
 
 fn built(path: PathBuf) -> PathBuf {
