@@ -181,7 +181,7 @@ async fn a_peer_that_never_reads_holds_the_program_up_for_the_close_timeout_and_
         let (mut child, _peer) = deaf_peer(&["--close-timeout", "1s"], way).await;
         soon(child.wait()).await.unwrap();
         let took = begun.elapsed();
-        assert!((Duration::from_secs(1)..Duration::from_secs(8)).contains(&took), "{way}: {took:?}");
+        assert!((Duration::from_secs(1)..Duration::from_secs(10)).contains(&took), "{way}: {took:?}");
     }
 }
 
