@@ -16,11 +16,13 @@ const MAX_NAME: usize = 253;
 /// How to open one connection: what a guest may say, with `None` for the host's default.
 #[derive(Debug, Clone, Default)]
 pub struct ConnectConfig {
-    /// Absolute `ws` or `wss` URL without a fragment; `user:password@` becomes Basic authorization.
+    /// Absolute `ws` or `wss` URL without a fragment, of at most 64 KiB; `user:password@` becomes Basic
+    /// authorization.
     pub url: String,
     /// Subprotocols to offer, most wanted first: RFC 7230 tokens without duplicates.
     pub subprotocols: Vec<String>,
-    /// Header fields to add to the opening handshake, in order; repeated names are kept.
+    /// Header fields to add to the opening handshake, in order; repeated names are kept. With the
+    /// subprotocols they have at most 64 KiB.
     pub headers: Vec<(String, String)>,
     /// One limit from the policy check to the end of the handshake; zero for the host's maximum.
     pub timeout: Option<Duration>,
