@@ -389,6 +389,26 @@ async fn connect_policy() {
         }
     }
     nobody_dialled(&listener).await;
+    // Names and ports; of those that are granted there is none, so that nothing is dialled.
+    let mut guest = Probe::start_with_rules(&["--allow", "*.a.invalid", "--allow", "b.invalid:81"]);
+    for (destination, granted) in [
+        ("c.a.invalid", true),
+        ("d.c.a.invalid:82", true),
+        ("C.A.INVALID.", true),
+        ("a.invalid", false),
+        ("ca.invalid", false),
+        ("a.invalid.c", false),
+        ("b.invalid:81", true),
+        ("b.invalid", false),
+        ("c.b.invalid:81", false),
+    ] {
+        let config = Config { timeout_ms: Some(300), ..to(format!("ws://{destination}/")) };
+        match guest.connect(config).await {
+            Err(Failure::ConnectionFailed(_) | Failure::Timeout) if granted => {}
+            Err(Failure::AuthenticationFailed(why)) if !granted => assert!(why.contains("allow"), "{why}"),
+            other => panic!("{destination}: {other:?}"),
+        }
+    }
     // A rule that names the destination grants it.
     for (rule, host) in [
         (format!("localhost:{port}"), "localhost"),
