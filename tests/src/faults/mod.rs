@@ -4,12 +4,11 @@ mod scenario;
 
 pub use scenario::{LIMITS, Scenario, comes_true, scenarios};
 
-use std::{io, sync::Arc};
+use std::io;
 use test_peer::{Authority, BINARY, CLOSE, PING, Peer, TEXT, close_payload, frame};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, copy, sink},
     net::{TcpListener, TcpStream},
-    sync::Notify,
     task::JoinHandle,
 };
 
@@ -75,7 +74,6 @@ struct FaultServer {
     url: String,
     port: u16,
     served: JoinHandle<io::Result<Option<Vec<u8>>>>,
-    released: Arc<Notify>,
 }
 
 impl FaultServer {
@@ -93,8 +91,6 @@ impl FaultServer {
             }
             _ => known.acceptor(known.issue(&["localhost"], |_| {}), false),
         };
-        let released = Arc::new(Notify::new());
-        let release = Arc::clone(&released);
         let served = tokio::spawn(async move {
             if fault == Fault::RefusesTcp {
                 return Ok(None);
@@ -105,7 +101,7 @@ impl FaultServer {
             match fault {
                 Fault::StallsWithinTls => stall(tcp).await,
                 Fault::AnswersTlsWithText => answer(tcp, b"HTTP/1.1 400 plain text\r\n\r\n").await,
-                _ if !fault.is_of_tls() => serve(fault, tcp, &release).await,
+                _ if !fault.is_of_tls() => serve(fault, tcp).await,
                 _ => {
                     let stream = tls.accept(tcp).await?;
                     let mut peer = Peer::over(stream).await;
@@ -117,12 +113,11 @@ impl FaultServer {
             }
         });
         let scheme = if fault.is_of_tls() { "wss" } else { "ws" };
-        FaultServer { url: format!("{scheme}://localhost:{port}/"), port, served, released }
+        FaultServer { url: format!("{scheme}://localhost:{port}/"), port, served }
     }
 
     /// The payload of the close frame that the client sent; it waits for the client to go.
     async fn close_frame(self) -> Option<Vec<u8>> {
-        self.released.notify_one();
         let served = crate::soon(self.served).await.expect("the server does not panic");
         // A client that goes away early is what some of the faults are for.
         served.unwrap_or_default()
@@ -148,7 +143,7 @@ async fn flood(mut stream: impl AsyncWrite + Unpin, bytes: &[u8]) -> io::Result<
     }
 }
 
-async fn serve(fault: Fault, tcp: TcpStream, released: &Notify) -> io::Result<Option<Vec<u8>>> {
+async fn serve(fault: Fault, tcp: TcpStream) -> io::Result<Option<Vec<u8>>> {
     match fault {
         Fault::EndsBeforeHandshake => return Ok(None),
         Fault::StallsBeforeHandshake => return stall(tcp).await,
@@ -192,7 +187,8 @@ async fn serve(fault: Fault, tcp: TcpStream, released: &Notify) -> io::Result<Op
     misbehave(fault, &mut peer.tcp).await?;
     match fault {
         Fault::ResetsMidFrame => peer.reset(),
-        Fault::NeverReads => released.notified().await,
+        // Until the client resets the connection; what it was told before stays unread.
+        Fault::NeverReads => drop(peer.tcp.ready(Interest::ERROR).await?),
         Fault::EndsMidFrame | Fault::EndsWithoutClose => {}
         Fault::PicksUnofferedSubprotocol | Fault::AddsExtension | Fault::WrongAcceptKey => {
             return stall(peer.tcp).await;

@@ -8,7 +8,7 @@ use crate::{
     engine::{Decoder, Encoder, Role, Violation},
     inbox::Inbox,
     record::{Initiator, Outcome, Record},
-    transport::Transport,
+    transport::{Transport, reset_when_dropped},
 };
 use bytes::{Bytes, BytesMut};
 use std::{task::Context, time::Duration};
@@ -381,7 +381,10 @@ impl Driver {
     /// `receive` reports after the inbox.
     fn end(&mut self, outcome: Outcome, failure: Option<Error>) {
         self.phase = Phase::Closed;
-        if self.transport.take().is_some() {
+        if let Some(transport) = self.transport.take() {
+            if self.blocked {
+                reset_when_dropped(&*transport);
+            }
             self.record.closed(outcome, failure.as_ref());
         }
         self.input = BytesMut::new();
