@@ -7,6 +7,7 @@ mod close;
 mod connect;
 mod errors;
 mod receive;
+mod request;
 mod resource;
 mod send;
 
@@ -23,6 +24,11 @@ async fn listen() -> (TcpListener, String) {
 
 fn to(url: impl Into<String>) -> Config {
     Config { url: url.into(), ..Config::default() }
+}
+
+fn offering(subprotocols: &[&str]) -> Config {
+    let subprotocols = subprotocols.iter().map(|name| (*name).to_owned()).collect();
+    Config { subprotocols: Some(subprotocols), ..Config::default() }
 }
 
 /// A guest with an open connection, its number, and the peer.
