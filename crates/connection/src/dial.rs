@@ -6,6 +6,7 @@ use crate::{
     head::Head,
     policy::{Policy, is_localhost},
     request::{Request, basic_authorization},
+    settings::Proxy,
 };
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -29,11 +30,11 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// # Errors
 /// [`Failure`]: [`Error::AuthenticationFailed`] where the policy, or the proxy, refuses;
 /// [`Error::ConnectionFailed`] for everything that the network does.
-pub(crate) async fn dial(request: &Request, policy: &Policy, proxy: Option<&Url>) -> Result<TcpStream, Failure> {
+pub(crate) async fn dial(request: &Request, policy: &Policy, proxy: Option<&Proxy>) -> Result<TcpStream, Failure> {
     let addresses = resolve(request, policy).await?;
     match proxy {
         None => Ok(race(addresses).await.map_err(|errors| cannot_reach(&request.authority(), &errors))?),
-        Some(proxy) => through(proxy, &addresses, request.timeout).await,
+        Some(proxy) => through(proxy.url(), &addresses, request.timeout).await,
     }
 }
 

@@ -55,4 +55,4 @@ pub use message::{CloseInfo, Message};
 pub use metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
 pub use policy::{Rule, RuleError};
 pub use request::ConnectConfig;
-pub use settings::{SETTINGS, Setting, SettingError, Settings};
+pub use settings::{Proxy, SETTINGS, Setting, SettingError, Settings};

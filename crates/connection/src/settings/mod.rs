@@ -1,9 +1,13 @@
 //! Every limit and default of the host, once: programs make their flags, files and help of
 //! [`SETTINGS`], and hosts that hand over text set a [`Settings`] by name.
 
+mod value;
+
+pub use value::Proxy;
+
 use crate::policy::Rule;
 use std::{path::PathBuf, time::Duration};
-use url::Url;
+use value::{MAX_COUNT, count, duration, file_path, limit, list, size};
 
 /// What the host grants and how long it waits. See [`SETTINGS`] for the meaning of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +48,7 @@ pub struct Settings {
     /// PEM file with the private key of `client_cert`.
     pub client_key: Option<PathBuf>,
     /// HTTP CONNECT proxy to dial through, credentials in the URL.
-    pub proxy: Option<Url>,
+    pub proxy: Option<Proxy>,
 }
 
 impl Default for Settings {
@@ -305,57 +309,12 @@ pub const SETTINGS: &[Setting] = &[
         default: None,
         help: "An HTTP CONNECT proxy to dial through: http://[user:password@]host:port",
         repeatable: false,
-        apply: |s, v| proxy(v).map(|url| s.proxy = Some(url)),
+        apply: |s, v| v.parse().map(|proxy| s.proxy = Some(proxy)),
     },
 ];
 
 /// The setting whose value no complaint may show.
 const MAY_HOLD_PASSWORD: &str = "proxy";
-
-/// The highest count: counts become permits of a semaphore, which are taken as `u32`.
-const MAX_COUNT: usize = {
-    let permits = tokio::sync::Semaphore::MAX_PERMITS;
-    if permits < u32::MAX as usize { permits } else { u32::MAX as usize }
-};
-
-/// Several values in one text, separated by commas: hosts whose configuration is a map of strings
-/// have no other way to repeat one.
-fn list(text: &str, mut each: impl FnMut(&str) -> Result<(), String>) -> Result<(), String> {
-    text.split(',').try_for_each(|part| each(part.trim()))
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text).map_err(|error| format!("{error}; write a duration such as 500ms, 30s or 2m"))
-}
-
-/// A duration that limits something and so cannot be zero.
-fn limit(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("a limit must be over zero".to_owned()),
-        limit => Ok(limit),
-    }
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let size: bytesize::ByteSize = text.parse().map_err(|_| "write a size such as 4096, 64KiB or 16MiB".to_owned())?;
-    usize::try_from(size.as_u64()).map_err(|_| "it is more than this machine can address".to_owned())
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| *count <= MAX_COUNT);
-    count.ok_or_else(|| format!("write a whole number up to {MAX_COUNT}"))
-}
-
-fn file_path(text: &str) -> Result<PathBuf, String> {
-    if text.is_empty() { Err("name a file".to_owned()) } else { Ok(text.into()) }
-}
-
-fn proxy(text: &str) -> Result<Url, String> {
-    Url::parse(text)
-        .ok()
-        .filter(|url| url.scheme() == "http" && url.has_host())
-        .ok_or_else(|| "write http://host:port or http://user:password@host:port".to_owned())
-}
 
 #[cfg(test)]
 mod tests {
@@ -392,7 +351,8 @@ mod tests {
         assert_eq!(settings.inbound_buffer, 4096);
         assert!(!settings.keepalive);
         assert_eq!(settings.allow.len(), 3);
-        assert_eq!(settings.proxy.as_ref().map(Url::username), Some("me"));
+        assert_eq!(settings.proxy.as_ref().map(|proxy| proxy.url().username()), Some("me"));
+        assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
     }
 
     #[test]
