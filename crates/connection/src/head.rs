@@ -117,7 +117,8 @@ impl Head {
         };
         // What ends the body early, time included, is no news beside the status: show what is there.
         let _ = timeout(wait, async {
-            while !done(input) {
+            // Chunks may never yield any content, so what is read is limited, too.
+            while !done(input) && input.len() < MAX_HEAD {
                 if !matches!(transport.read_buf(input).await, Ok(1..)) {
                     break;
                 }
@@ -151,6 +152,7 @@ fn dechunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use tokio::io::AsyncWriteExt;
 
     async fn refusal(answer: &[u8]) -> Error {
@@ -187,6 +189,83 @@ mod tests {
         let answer = format!("HTTP/1.1 500 X\r\n\r\n{}", "b".repeat(5000));
         let text = refusal(answer.as_bytes()).await.to_string();
         assert_eq!(text.matches('b').count(), MAX_BODY, "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_never_decodes_is_not_read_without_end() {
+        for body in [&b"no size\r\n"[..], b"1;an extension without end", b""] {
+            let (mut near, mut far) = tokio::io::duplex(4096);
+            let answer = [b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n", body].concat();
+            let refused = async {
+                let mut input = BytesMut::new();
+                let head = Head::read(&mut near, &mut input).await.unwrap();
+                let error = head.refusal("it", &mut near, input, BODY_WAIT).await.error;
+                drop(near);
+                error
+            };
+            let flood = async {
+                far.write_all(&answer).await.unwrap();
+                let mut taken = 0;
+                while taken < 16 * MAX_HEAD && far.write_all(&[b'x'; 1024]).await.is_ok() {
+                    taken += 1024;
+                }
+                taken
+            };
+            let (error, taken) = tokio::join!(refused, flood);
+            assert_eq!(error, Error::ConnectionFailed("it answered 500 Internal Server Error".to_owned()));
+            assert!(taken <= 2 * MAX_HEAD, "{taken} bytes were read");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn a_head_is_read_however_it_is_cut(
+            status in 200u16..600,
+            fields in proptest::collection::vec(("[a-z][a-z0-9-]{0,20}", "([!-~]([ -~]{0,40}[!-~])?)?"), 0..20),
+            rest in proptest::collection::vec(any::<u8>(), 0..50),
+            cut in 1usize..200,
+        ) {
+            let mut wire = format!("HTTP/1.1 {status} Reason\r\n").into_bytes();
+            for (name, value) in &fields {
+                wire.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+            }
+            wire.extend_from_slice(b"\r\n");
+            wire.extend_from_slice(&rest);
+            let (mut input, mut head) = (BytesMut::new(), None);
+            for part in wire.chunks(cut) {
+                input.extend_from_slice(part);
+                if head.is_none() {
+                    head = Head::parse(&mut input).unwrap();
+                }
+            }
+            let head = head.unwrap();
+            prop_assert_eq!(head.status.as_u16(), status);
+            prop_assert_eq!(&input[..], &rest[..]);
+            prop_assert_eq!(head.fields.len(), fields.len());
+            for name in head.fields.keys() {
+                let read: Vec<_> = head.fields.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+                let said = fields.iter().filter(|(other, _)| other == name.as_str()).map(|(_, value)| value.as_bytes());
+                prop_assert_eq!(read, said.collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn chunks_are_joined_and_what_is_there_of_them_is_shown(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..10), cut: usize,
+        ) {
+            let mut raw = Vec::new();
+            for chunk in &chunks {
+                raw.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                raw.extend_from_slice(chunk);
+                raw.extend_from_slice(b"\r\n");
+            }
+            raw.extend_from_slice(b"0\r\n\r\n");
+            let body = chunks.concat();
+            prop_assert_eq!(dechunk(&raw), (body.clone(), true));
+            prop_assert!(body.starts_with(&dechunk(&raw[..cut % raw.len()]).0));
+        }
     }
 
     #[tokio::test]
