@@ -89,7 +89,9 @@ fn parse_net(text: &str) -> Option<IpNet> {
 
 fn parse_name(text: &str) -> Result<String, RuleError> {
     match Host::parse(text) {
-        Ok(Host::Domain(name)) if !name.contains('*') => Ok(without_root(&name).to_owned()),
+        Ok(Host::Domain(name)) if !name.contains('*') && !without_root(&name).split('.').any(str::is_empty) => {
+            Ok(without_root(&name).to_owned())
+        }
         _ => Err(RuleError(format!("{text:?} is no host name"))),
     }
 }
@@ -247,6 +249,7 @@ fn embedded_ipv4(address: IpAddr) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn policy(rules: &[&str]) -> Policy {
         Policy::new(rules.iter().map(|rule| rule.parse().unwrap()).collect())
@@ -272,6 +275,43 @@ mod tests {
         assert_eq!("Bücher.example.".parse::<Rule>(), "xn--bcher-kva.example".parse());
         for rule in ["", "*.", "ws://a", "a:b", "a:70000", "a:0", "a b", "a/24", "10.0.0.0/33", "*.10.0.0.1", "**"] {
             assert!(rule.parse::<Rule>().is_err(), "{rule:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_with_an_empty_label_is_refused() {
+        for rule in [".", "*..", "a..", ".a", "a..b", "*.a..", ".:80"] {
+            assert!(rule.parse::<Rule>().is_err(), "{rule:?} was read as {:?}", rule.parse::<Rule>());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_rule_is_shown_as_text_that_means_it(
+            text in prop_oneof![
+                any::<String>(),
+                r"(\*\.|\*)?[a-zA-Z0-9.é%-]{0,12}(:[0-9]{1,5})?",
+                any::<IpAddr>().prop_map(|address| address.to_string()),
+                (any::<Ipv6Addr>(), 0u8..=128, any::<u16>()).prop_map(|(ip, len, port)| format!("[{ip}/{len}]:{port}")),
+                (any::<Ipv4Addr>(), 0u8..=32, any::<u16>()).prop_map(|(ip, len, port)| format!("{ip}/{len}:{port}")),
+            ],
+        ) {
+            if let Ok(rule) = text.parse::<Rule>() {
+                prop_assert_eq!(rule.to_string().parse::<Rule>(), Ok(rule));
+            }
+        }
+
+        #[test]
+        fn a_rule_for_one_address_grants_that_address_alone(own: IpAddr, other: IpAddr, port in 1u16..) {
+            let policy = policy(&[&own.to_string()]);
+            let host = |address| match address {
+                IpAddr::V4(address) => Host::Ipv4(address),
+                IpAddr::V6(address) => Host::Ipv6(address),
+            };
+            prop_assert!(policy.check_address(&host(own), own, port).is_ok());
+            prop_assume!(own.to_canonical() != other.to_canonical());
+            prop_assume!(embedded_ipv4(other).is_none_or(|inner| IpAddr::V4(inner) != own.to_canonical()));
+            prop_assert!(policy.check_address(&host(other), other, port).is_err());
         }
     }
 
