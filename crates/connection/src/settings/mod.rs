@@ -319,6 +319,7 @@ const MAY_HOLD_PASSWORD: &str = "proxy";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_table_states_the_defaults_that_settings_have() {
@@ -382,6 +383,29 @@ mod tests {
             let text = error.to_string();
             assert!(text.contains("`proxy`") && text.contains("http://user:password@host:port"), "{text}");
             assert!(!text.contains("secret") && !format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_one_that_is_refused_changes_no_single_value(
+            which in 0..SETTINGS.len(),
+            text in prop_oneof![any::<String>(), "[0-9]{1,25} ?(ms|s|m|h|d|y|KiB|MiB|EiB|B)?"],
+        ) {
+            let (setting, mut settings) = (&SETTINGS[which], Settings::default());
+            if settings.set(setting.name, &text).is_err() && !setting.repeatable {
+                prop_assert_eq!(settings, Settings::default());
+            }
+        }
+
+        #[test]
+        fn durations_sizes_and_counts_mean_what_they_say(number in 1usize..=1_000_000) {
+            let mut settings = Settings::default();
+            settings.set("close-timeout", &format!("{number}ms")).unwrap();
+            settings.set("max-message-size", &format!("{number} KiB")).unwrap();
+            settings.set("max-connections", &number.to_string()).unwrap();
+            prop_assert_eq!(settings.close_timeout, Duration::from_millis(number as u64));
+            prop_assert_eq!((settings.max_message_size, settings.max_connections), (number * 1024, number));
         }
     }
 
