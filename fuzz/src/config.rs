@@ -1,9 +1,11 @@
-//! What a guest asks of a connection, and what an operator writes into settings, with the network out of reach.
+//! What a guest asks of a connection, what a client asks of a server, and what an operator writes into settings, with
+//! the network out of reach.
 
 use arbitrary::{Arbitrary, Unstructured};
+use http::{HeaderName, HeaderValue, Request};
 use std::{sync::LazyLock, time::Duration};
 use tokio::runtime::Builder;
-use websocket_connection::{ConnectConfig, Endpoint, Error, SETTINGS, Settings};
+use websocket_connection::{ConnectConfig, Endpoint, Error, Rule, SETTINGS, Settings, Upgrade};
 
 #[derive(Debug, Arbitrary)]
 struct Case {
@@ -35,6 +37,7 @@ enum Url {
 }
 
 const PASSWORD: &str = "pAssw0rdOfAGuest";
+const SECRET: &str = "ws://guest:pAssw0rdOfAGuest@";
 
 /// Runs one case.
 pub fn config(data: &[u8]) {
@@ -45,20 +48,15 @@ pub fn config(data: &[u8]) {
             let port = port.map(|port| format!(":{port}")).unwrap_or_default();
             format!("ws{}://{host}{port}/{rest}", if secure { "s" } else { "" })
         }
-        Url::Secret { host, rest } => format!("ws://guest:{PASSWORD}@{host}/{rest}"),
+        Url::Secret { host, rest } => format!("{SECRET}{host}/{rest}"),
     };
-    for (which, value) in case.settings {
-        let setting = &SETTINGS[usize::from(which) % SETTINGS.len()];
-        let mut settings = Settings::default();
-        if settings.set(setting.name, &value).is_ok() {
-            // Settings may contradict each other, which is said, too.
-            let _ = settings.validate();
-        }
-    }
+    set(&case.settings);
+    upgrade(&case.headers);
     // It reads the certificates of the system, which takes longer than all of this.
     static ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint::new(Settings::default()).expect("good settings"));
     let millis = |millis: u32| Duration::from_millis(millis.into());
-    let secret = url.contains(PASSWORD);
+    // Elsewhere in a URL it is no password.
+    let secret = url.match_indices(PASSWORD).count() == 1 && url.starts_with(SECRET);
     let config = ConnectConfig {
         url,
         subprotocols: case.subprotocols,
@@ -68,12 +66,69 @@ pub fn config(data: &[u8]) {
         keepalive: case.keepalive,
         keepalive_interval: case.keepalive_interval_ms.map(millis),
     };
+    let good = ENDPOINT.grants(config.clone());
+    if let Ok((url, timeout, size, keepalive)) = &good {
+        let most = Settings::default();
+        assert!(!secret || !url.contains(PASSWORD), "{url}");
+        assert!(!timeout.is_zero() && *timeout <= most.connect_timeout_max, "{timeout:?}");
+        assert!(*size <= most.max_message_size_limit, "{size}");
+        assert!(keepalive.is_none_or(|interval| interval >= most.keepalive_floor), "{keepalive:?}");
+    }
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-    match runtime.block_on(ENDPOINT.connect(config)) {
-        Err(error @ (Error::InvalidUrl(_) | Error::Protocol(_) | Error::AuthenticationFailed(_))) => {
-            assert!(!secret || !error.to_string().contains(PASSWORD), "{error}");
+    let refused = runtime.block_on(ENDPOINT.connect(config)).err().expect("nothing is allowed");
+    assert!(!secret || !refused.to_string().contains(PASSWORD), "{refused}");
+    match (good, refused) {
+        (Ok(_), Error::AuthenticationFailed(_)) => {}
+        (Err(good @ (Error::InvalidUrl(_) | Error::Protocol(_))), refused) => assert_eq!(good, refused),
+        (good, refused) => panic!("{refused} for {good:?}"),
+    }
+}
+
+/// Settings one by one, and rules, which are shown as what they mean.
+fn set(values: &[(u8, String)]) {
+    for (which, value) in values {
+        let setting = &SETTINGS[usize::from(*which) % SETTINGS.len()];
+        let mut settings = Settings::default();
+        let is_set = settings.set(setting.name, value).is_ok();
+        assert!(is_set || setting.repeatable || settings == Settings::default(), "{value:?} is refused and set");
+        // Settings may contradict each other, which is said, too.
+        let _ = settings.validate();
+        if let Ok(rule) = value.parse::<Rule>() {
+            assert_eq!(rule.to_string().parse(), Ok(rule));
         }
-        Ok(_) => panic!("nothing is allowed"),
-        Err(error) => panic!("{error}"),
+    }
+}
+
+/// A client's request with these fields beside, or instead of, those that it needs.
+fn upgrade(fields: &[(String, String)]) {
+    let mut request = Request::new(());
+    let good = [
+        ("host", "a"),
+        ("connection", "Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    request
+        .headers_mut()
+        .extend(good.map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))));
+    for (at, (name, value)) in fields.iter().enumerate() {
+        let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) else { continue };
+        if at % 2 == 0 {
+            request.headers_mut().append(name, value);
+        } else {
+            request.headers_mut().insert(name, value);
+        }
+    }
+    match Upgrade::new(&mut request) {
+        Ok(mut upgrade) => {
+            let offered = upgrade.subprotocols().to_vec();
+            upgrade.choose(offered.first().map_or("never offered", String::as_str));
+            let response = upgrade.response::<()>();
+            assert_eq!(response.status(), 101);
+            let chosen = response.headers().get("sec-websocket-protocol").map(HeaderValue::as_bytes);
+            assert_eq!(chosen, offered.first().map(|name| name.as_bytes()));
+        }
+        Err(refusal) => assert!(refusal.response::<String>().status().is_client_error(), "{refusal}"),
     }
 }

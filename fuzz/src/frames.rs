@@ -1,6 +1,6 @@
 //! Frames off the wire into a live connection, between whatever a guest does with it.
 
-use crate::reference::{CLOSE, End, TEXT, decode};
+use crate::reference::{CLOSE, End, PONG, TEXT, decode};
 use arbitrary::{Arbitrary, Unstructured};
 use std::{sync::LazyLock, time::Duration};
 use tokio::{
@@ -76,7 +76,7 @@ fn flat(message: Message) -> (u8, Vec<u8>) {
         Message::Text(text) => (TEXT, text.into_bytes()),
         Message::Binary(data) => (2, data.into()),
         Message::Ping(data) => (9, data.into()),
-        Message::Pong(data) => (10, data.into()),
+        Message::Pong(data) => (PONG, data.into()),
         Message::Close(CloseInfo { code: 1005, reason: None }) => (CLOSE, vec![]),
         Message::Close(info) => {
             (CLOSE, [&info.code.to_be_bytes()[..], info.reason.unwrap_or_default().as_bytes()].concat())
@@ -109,16 +109,17 @@ async fn play(case: Case) {
         let _ = from.read_to_end(&mut heard).await;
         heard
     });
-    let (mut wire, mut seen, mut closed, mut state) = (Vec::new(), Seen::default(), false, connection.state());
+    let (mut wire, mut sent, mut seen) = (Vec::new(), Vec::new(), Seen::default());
+    let (mut closed, mut state) = (false, connection.state());
     for step in case.steps {
         match step {
             Step::Wire(bytes) => say(&mut to, &mut wire, &bytes).await,
             Step::Frame(first, payload) => say(&mut to, &mut wire, &frame(first, &payload, !case.is_client)).await,
             Step::Receive => seen.receive(&connection).await,
-            Step::Text(text) => send(&connection, Message::Text(text), largest, &mut closed).await,
-            Step::Binary(data) => send(&connection, Message::Binary(data.into()), largest, &mut closed).await,
-            Step::Ping(data) => send(&connection, Message::Ping(data.into()), 125, &mut closed).await,
-            Step::Pong(data) => send(&connection, Message::Pong(data.into()), 125, &mut closed).await,
+            Step::Text(text) => send(&connection, Message::Text(text), largest, &mut sent).await,
+            Step::Binary(data) => send(&connection, Message::Binary(data.into()), largest, &mut sent).await,
+            Step::Ping(data) => send(&connection, Message::Ping(data.into()), 125, &mut sent).await,
+            Step::Pong(data) => send(&connection, Message::Pong(data.into()), 125, &mut sent).await,
             Step::Close(code, reason) => closed |= connection.close(code, reason).is_ok(),
             Step::Pause(millis) => sleep(Duration::from_millis(millis.into())).await,
         }
@@ -144,6 +145,11 @@ async fn play(case: Case) {
     }
     let heard = decode(&heard.await.expect("it hears to the end"), case.is_client, usize::MAX, false);
     assert_ne!(heard.end, End::Broken, "what is sent breaks the rules");
+    // Pongs are the guest's and the answers to pings.
+    let data = |messages: &[(u8, Vec<u8>)]| {
+        messages.iter().filter(|(kind, _)| *kind != PONG && *kind != CLOSE).cloned().collect::<Vec<_>>()
+    };
+    assert!(data(&sent).starts_with(&data(&heard.messages)), "what is heard is not what was sent");
     let closes = heard.messages.iter().filter(|(kind, _)| *kind == CLOSE).count();
     assert!(closes <= 1 && (closes == 0 || heard.messages.last().is_some_and(|(kind, _)| *kind == CLOSE)));
 }
@@ -156,13 +162,16 @@ async fn say(to: &mut (impl AsyncWriteExt + Unpin), wire: &mut Vec<u8>, bytes: &
     }
 }
 
-async fn send(connection: &Connection, message: Message, most: usize, closed: &mut bool) {
-    let fits = message.len() <= most;
+async fn send(connection: &Connection, message: Message, most: usize, sent: &mut Vec<(u8, Vec<u8>)>) {
+    let (fits, said) = (message.len() <= most, flat(message.clone()));
     match connection.send(message).await {
-        Ok(()) => assert!(fits, "too much was sent"),
+        Ok(()) => {
+            assert!(fits, "too much was sent");
+            sent.push(said);
+        }
         Err(Error::InvalidMessage(_)) => assert!(!fits, "too little was refused"),
         // A send that fails says that the end is near, and takes nothing from what is received.
-        Err(Error::ConnectionClosed | Error::Io(_)) => *closed |= false,
+        Err(Error::ConnectionClosed | Error::Io(_)) => {}
         Err(error) => panic!("send gave {error}"),
     }
 }

@@ -22,6 +22,7 @@ pub enum End {
 
 pub const TEXT: u8 = 1;
 pub const CLOSE: u8 = 8;
+pub const PONG: u8 = 10;
 
 /// Decodes what one end sent: masked or not, with messages of at most so many bytes, and close codes that are
 /// defined or any that the contract lets a guest send.

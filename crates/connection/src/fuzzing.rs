@@ -10,6 +10,7 @@ use crate::{
     request::Request,
 };
 use bytes::BytesMut;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl Endpoint {
@@ -29,6 +30,15 @@ impl Endpoint {
         let limits = self.limits(request.max_message_size, request.keepalive);
         let driver = Driver::new(Box::new(transport), BytesMut::new(), role, limits, record);
         Ok(Connection::open(driver, limits, request.url.into(), None, ()))
+    }
+
+    /// What a guest would get: the URL that it is shown, its time limit, its message limit and its keep-alive.
+    ///
+    /// # Errors
+    /// Those of a request that breaks the contract.
+    pub fn grants(&self, config: ConnectConfig) -> Result<(String, Duration, usize, Option<Duration>), Error> {
+        let Request { url, timeout, max_message_size, keepalive, .. } = Request::new(config, self.settings())?;
+        Ok((url.into(), timeout, max_message_size, keepalive))
     }
 
     /// The opening handshake alone, over a transport; gives the subprotocol and what came behind it.
