@@ -16,16 +16,16 @@ test: build ## run every test
 	cargo test $(HOST)
 
 autobahn: build ## hold a guest against the Autobahn suite (scripts/wstest installs it)
-	REQUIRE_PEERS=1 cargo test -p tests --test autobahn -- --nocapture
+	REQUIRE_PEERS=1 cargo test $(HOST) --test autobahn -- --nocapture
 
 interop: build ## have a guest talk to servers and proxies of other makers (installs what it can of them)
 	scripts/peers
-	cargo test -p tests --test interop -- --nocapture
+	cargo test $(HOST) --test interop -- --nocapture
 
 SOAK_MINUTES ?= 10
 soak: build ## $(SOAK_MINUTES) minutes of traffic through faults on 200 connections, and 10 000 connects
 	SOAK_CONNECTS=10000 SOAK_GUESTS=200 SOAK_SECONDS=$$(($(SOAK_MINUTES) * 60)) \
-		cargo test -p tests --test soak -- --nocapture --test-threads 1
+		cargo test $(HOST) --test soak -- --nocapture --test-threads 1
 
 FUZZ_SECONDS ?= 60
 fuzz: setup ## fuzz what comes from outside, each target for $(FUZZ_SECONDS) s (needs cargo-fuzz)
