@@ -1,0 +1,86 @@
+//! What goes both ways about a socket.
+
+use super::{
+    Dialect, PayloadError,
+    field::{Reader, Writer},
+};
+use bytes::{Bytes, BytesMut};
+
+/// The number of a socket, which the guest chose; another instance may use the same.
+pub type SocketId = u64;
+
+/// A message of a socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Whose it is.
+    pub id: SocketId,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// The kinds of message, whose numbers depend on the [`Dialect`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl Kind {
+    fn number(&self, dialect: Dialect) -> u32 {
+        match (dialect, self) {
+            (Dialect::Proposal, Kind::Binary(_)) | (Dialect::Shipped, Kind::Text(_)) => 0,
+            (Dialect::Proposal, Kind::Text(_)) | (Dialect::Shipped, Kind::Binary(_)) => 1,
+        }
+    }
+}
+
+impl Message {
+    /// The payload.
+    pub fn encode(&self, dialect: Dialect) -> Bytes {
+        let data = match &self.kind {
+            Kind::Text(text) => text.as_bytes(),
+            Kind::Binary(data) => data,
+        };
+        let mut payload = BytesMut::with_capacity(16 + data.len());
+        payload.long(self.id);
+        payload.number(self.kind.number(dialect));
+        payload.bytes(data);
+        payload.freeze()
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    /// [`PayloadError`] for bytes that [`Message::encode`] does not give.
+    pub fn decode(payload: &[u8], dialect: Dialect) -> Result<Self, PayloadError> {
+        let mut reader = Reader::new(payload);
+        let id = reader.u64("the socket's number")?;
+        let kind = match (reader.u32("the kind of message")?, dialect) {
+            (0, Dialect::Shipped) | (1, Dialect::Proposal) => Kind::Text(reader.string("the text")?),
+            (1, Dialect::Shipped) | (0, Dialect::Proposal) => {
+                Kind::Binary(Bytes::copy_from_slice(reader.bytes("the bytes")?))
+            }
+            (other, _) => return Err(reader.error(4, format!("no kind of message is {other}"))),
+        };
+        reader.end()?;
+        Ok(Message { id, kind })
+    }
+}
+
+/// The payload of an open and of a close.
+pub(crate) fn encode_id(id: SocketId) -> Bytes {
+    Bytes::copy_from_slice(&id.to_le_bytes())
+}
+
+/// Reads the payload of a close.
+///
+/// # Errors
+/// [`PayloadError`] for bytes that are not one number.
+pub(crate) fn decode_id(payload: &[u8]) -> Result<SocketId, PayloadError> {
+    let mut reader = Reader::new(payload);
+    let id = reader.u64("the socket's number")?;
+    reader.end()?;
+    Ok(id)
+}

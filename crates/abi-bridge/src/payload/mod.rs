@@ -1,0 +1,4 @@
+//! The pointer-payload ABI: a module answers HTTP requests, and is called back for each event of the
+//! WebSockets that it upgraded requests to.
+
+pub mod codec;
