@@ -2,3 +2,6 @@
 //! WebSockets that it upgraded requests to.
 
 pub mod codec;
+mod module;
+
+pub use module::{LoadError, Module, Shape};
