@@ -1,14 +1,14 @@
 //! Which modules speak the ABI, and in which of its forms.
 
 use super::codec::{Dialect, Generation};
-use wasmtime::{Engine, ExternType, FuncType, ValType};
+use wasmtime::{Engine, ExternType, ValType};
 
 /// The import modules that the ABI's calls may come from.
-pub(super) const IMPORT_MODULES: [&str; 2] = ["primate", "env"];
+const IMPORT_MODULES: [&str; 2] = ["primate", "env"];
 /// The request handlers, which are named after their methods.
-pub(super) const METHODS: [&str; 9] = ["get", "post", "put", "delete", "head", "connect", "options", "trace", "patch"];
+const METHODS: [&str; 9] = ["get", "post", "put", "delete", "head", "connect", "options", "trace", "patch"];
 /// What the host calls for events of sockets.
-pub(super) const CALLBACKS: [&str; 3] = ["websocketOpen", "websocketMessage", "websocketClose"];
+const CALLBACKS: [&str; 3] = ["websocketOpen", "websocketMessage", "websocketClose"];
 
 /// The calls that have one form, with how many parameters and results they have. All are `i32`.
 const CALLS: [(&str, usize, usize); 18] = [
@@ -35,7 +35,7 @@ const CALLS: [(&str, usize, usize); 18] = [
 /// A compiled module that was found to speak the ABI.
 #[derive(Clone)]
 pub struct Module {
-    pub(super) module: wasmtime::Module,
+    module: wasmtime::Module,
     shape: Shape,
 }
 
@@ -107,6 +107,11 @@ impl Module {
         Ok(Module { module, shape })
     }
 
+    /// The module that was compiled.
+    pub fn compiled(&self) -> &wasmtime::Module {
+        &self.module
+    }
+
     /// How it speaks the ABI.
     pub fn shape(&self) -> Shape {
         self.shape
@@ -160,14 +165,6 @@ impl Shape {
         let generation = if older { Generation::Older } else { Generation::Newer };
         let (answers_requests, has_sockets) = exports(module)?;
         Ok(Shape { dialect, generation, answers_requests, has_sockets })
-    }
-
-    /// Whether a module means to speak this ABI, so that what keeps it from doing so is worth a word.
-    pub fn is_meant_by(imports: impl IntoIterator<Item = (String, String)>) -> bool {
-        imports.into_iter().any(|(module, name)| {
-            module == "primate"
-                || module == "env" && matches!(&*name, "websocketSend" | "websocketClose" | "payloadByteLength")
-        })
     }
 }
 
@@ -231,30 +228,14 @@ fn signature(takes: usize, gives: usize) -> String {
 fn shown(found: &ExternType) -> String {
     match found {
         ExternType::Func(function) => {
-            let list = |values: Vec<String>| values.join(", ");
-            let FuncTypes { params, results } = FuncTypes::of(function);
-            if results.is_empty() {
-                format!("({})", list(params))
-            } else {
-                format!("({}) -> {}", list(params), list(results))
-            }
+            let names = |values: Vec<ValType>| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let (takes, gives) = (names(function.params().collect()), names(function.results().collect()));
+            if gives.is_empty() { format!("({takes})") } else { format!("({takes}) -> {gives}") }
         }
         ExternType::Global(_) => "a global".to_owned(),
         ExternType::Table(_) => "a table".to_owned(),
         ExternType::Memory(_) => "a memory".to_owned(),
         ExternType::Tag(_) => "a tag".to_owned(),
-    }
-}
-
-struct FuncTypes {
-    params: Vec<String>,
-    results: Vec<String>,
-}
-
-impl FuncTypes {
-    fn of(function: &FuncType) -> Self {
-        let names = |values: Vec<ValType>| values.iter().map(ToString::to_string).collect();
-        FuncTypes { params: names(function.params().collect()), results: names(function.results().collect()) }
     }
 }
 

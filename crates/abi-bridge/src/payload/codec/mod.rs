@@ -11,7 +11,7 @@ mod store;
 pub use request::{Body, Field, Fields, File, Request};
 pub use response::Response;
 pub use session::{NewSession, Session};
-pub use socket::{Kind, Message, SocketId};
+pub use socket::{Kind, Message, SocketId, decode_id, encode_id};
 pub use store::{StoreAnswer, StoreCall};
 
 /// How sockets are called: which parameters `websocketSend` and `websocketClose` have, and which number
@@ -206,6 +206,14 @@ mod tests {
         assert!(part(Generation::Older).starts_with(&[&text[..], &[1, 0, 0, 0, b'!']].concat()));
         let named = [1, 0, 0, 0, b'n', 1, 0, 0, 0, b'm', 1, 0, 0, 0, b'!'];
         assert!(part(Generation::Newer).starts_with(&[&text[..], &named].concat()));
+    }
+
+    #[test]
+    fn the_number_of_a_socket_is_a_payload() {
+        assert_eq!(encode_id(258)[..], [2, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(decode_id(&encode_id(u64::MAX)), Ok(u64::MAX));
+        assert_eq!(decode_id(&[0; 7]).unwrap_err().offset, 0);
+        assert_eq!(decode_id(&[0; 9]).unwrap_err().offset, 8);
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl Message {
 }
 
 /// The payload of an open and of a close.
-pub(crate) fn encode_id(id: SocketId) -> Bytes {
+pub fn encode_id(id: SocketId) -> Bytes {
     Bytes::copy_from_slice(&id.to_le_bytes())
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn encode_id(id: SocketId) -> Bytes {
 ///
 /// # Errors
 /// [`PayloadError`] for bytes that are not one number.
-pub(crate) fn decode_id(payload: &[u8]) -> Result<SocketId, PayloadError> {
+pub fn decode_id(payload: &[u8]) -> Result<SocketId, PayloadError> {
     let mut reader = Reader::new(payload);
     let id = reader.u64("the socket's number")?;
     reader.end()?;
