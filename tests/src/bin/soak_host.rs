@@ -11,7 +11,8 @@ async fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [url, guests, seconds] = &args[..] else { panic!("usage: soak_host URL GUESTS SECONDS") };
     let host = Host::new(&[
-        ("keepalive-interval", "1s"),
+        // Long enough for a server that a loaded machine holds up.
+        ("keepalive-interval", "3s"),
         ("close-timeout", "1s"),
         ("write-timeout", "10s"),
         ("receive-wait", "200ms"),
