@@ -55,7 +55,8 @@ struct Opened {
     permits: Permits,
 }
 
-/// Held as long as a connection has a transport.
+/// Held as long as a connection has a transport: one of the host's total, then one of its guest. They go in this
+/// order, so that the host has room again when [`Endpoint::closed`] gets the guest's.
 type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Endpoint {
@@ -172,8 +173,6 @@ impl Endpoint {
     }
 
     fn permits(&self) -> Result<Permits, Failure> {
-        let guest = Arc::clone(&self.guest).try_acquire_owned();
-        let total = Arc::clone(&self.host.total).try_acquire_owned();
         let full = |most: usize, who: &str, setting: &str| {
             let why = format!(
                 "{who} already {most} connections, as many as the setting `{setting}` allows; close some first"
@@ -181,13 +180,14 @@ impl Endpoint {
             Failure::new(Reason::Limit, Error::ConnectionFailed(why))
         };
         let settings = &self.host.settings;
-        match (guest, total) {
-            (Ok(guest), Ok(total)) => Ok((guest, total)),
-            (Err(_), _) => Err(full(settings.max_connections, "this guest holds", "max-connections")),
-            (_, Err(_)) => {
-                Err(full(settings.max_connections_total, "the guests of this host hold", "max-connections-total"))
-            }
-        }
+        // A guest that holds all it may takes nothing of the total, not even for a moment.
+        let guest = Arc::clone(&self.guest).try_acquire_owned();
+        let guest = guest.map_err(|_| full(settings.max_connections, "this guest holds", "max-connections"))?;
+        let total = Arc::clone(&self.host.total).try_acquire_owned();
+        let total = total.map_err(|_| {
+            full(settings.max_connections_total, "the guests of this host hold", "max-connections-total")
+        })?;
+        Ok((total, guest))
     }
 
     pub(crate) fn limits(&self, max_message_size: usize, keepalive: Option<Duration>) -> Limits {
@@ -200,5 +200,62 @@ impl Endpoint {
             write_timeout: settings.write_timeout,
             close_timeout: settings.close_timeout,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use std::{
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering::SeqCst},
+        task::{Context, Wake},
+        thread,
+    };
+
+    fn endpoint(most: &str, total: &str) -> Endpoint {
+        let mut settings = Settings::default();
+        settings.set("max-connections", most).unwrap();
+        settings.set("max-connections-total", total).unwrap();
+        Endpoint::new(settings).unwrap()
+    }
+
+    /// How many connections the host had room for when this was woken.
+    struct Room {
+        host: Arc<Host>,
+        when_woken: AtomicUsize,
+    }
+
+    impl Wake for Room {
+        fn wake(self: Arc<Self>) {
+            self.when_woken.store(self.host.total.available_permits(), SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_host_has_room_again_when_closed_says_so() {
+        let endpoint = endpoint("1", "1");
+        let permits = endpoint.permits().ok().unwrap();
+        let room = Arc::new(Room { host: Arc::clone(&endpoint.host), when_woken: AtomicUsize::new(usize::MAX) });
+        let waker = Arc::clone(&room).into();
+        let mut closed = pin!(endpoint.closed());
+        assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(permits);
+        assert_eq!(room.when_woken.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn a_guest_at_its_limit_takes_no_room_from_others() {
+        const TIMES: usize = 100_000;
+        let full = endpoint("1", "2");
+        let other = full.for_guest();
+        let _held = full.permits().ok().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| (0..TIMES).for_each(|_| assert!(full.permits().is_err())));
+            for time in 0..TIMES {
+                assert!(other.permits().is_ok(), "refused at {time}");
+            }
+        });
     }
 }
