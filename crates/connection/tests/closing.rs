@@ -109,6 +109,28 @@ async fn the_close_of_the_peer_is_answered_at_once_and_given_after_what_came_bef
 }
 
 #[tokio::test]
+async fn an_answer_to_a_ping_that_waits_for_room_leaves_before_the_close_frame() {
+    for peer_closes in [false, true] {
+        let (connection, mut peer) = open(&endpoint(&[])).await;
+        fill_output(&connection).await;
+        peer.write(frame(PING, "answer me")).await;
+        assert_eq!(next(&connection).await, Ok(Message::Ping("answer me".into())));
+        if peer_closes {
+            peer.write(frame(CLOSE, close_payload(1000, ""))).await;
+            assert_eq!(next(&connection).await, closed_with(1000, ""));
+        } else {
+            connection.close(Some(1000), None).unwrap();
+        }
+        let mut last = peer.frame().await;
+        while last.0 == BINARY {
+            last = peer.frame().await;
+        }
+        assert_eq!(last, (PONG, b"answer me".to_vec()));
+        assert_eq!(peer.frame().await, (CLOSE, close_payload(1000, "")));
+    }
+}
+
+#[tokio::test]
 async fn closes_that_cross_are_one_close() {
     let (connection, mut peer) = open(&endpoint(&[])).await;
     peer.write(frame(CLOSE, close_payload(1001, "theirs"))).await;

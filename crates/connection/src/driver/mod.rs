@@ -235,8 +235,18 @@ impl Driver {
     }
 
     fn put_close(&mut self, info: Option<&CloseInfo>) {
+        // Nothing may follow the close frame.
+        self.put_pong();
         self.encoder.close(info, &mut self.output);
         self.record.close_sent(info);
+    }
+
+    /// Answers the ping whose answer has waited for room.
+    fn put_pong(&mut self) {
+        if let Some(pong) = self.pong.take() {
+            self.encoder.message(&Message::Pong(pong), &mut self.output);
+            self.record.answered_ping();
+        }
     }
 
     /// Closes because nobody holds the connection any more; what was received is dropped.

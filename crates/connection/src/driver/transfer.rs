@@ -28,31 +28,29 @@ impl Driver {
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
-        let mut transport = Pin::new(transport);
-        while !self.output.is_empty() {
+        while let Some(transport) = &mut self.transport
+            && !self.output.is_empty()
+        {
             let full = self.output.len() >= OUTPUT_BOUND;
-            match ready!(transport.as_mut().poll_write(cx, &self.output))? {
+            match ready!(Pin::new(transport).poll_write(cx, &self.output))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 written => self.output.advance(written),
             }
             self.unflushed = true;
             if self.output.len() < OUTPUT_BOUND {
                 self.notices.waiters |= full;
-                if let Some(pong) = self.pong.take() {
-                    self.encoder.message(&Message::Pong(pong), &mut self.output);
-                    self.record.answered_ping();
-                }
+                self.put_pong();
             }
         }
         // An idle connection holds no buffer.
         self.output = BytesMut::new();
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
         if self.unflushed {
-            ready!(transport.as_mut().poll_flush(cx))?;
+            ready!(Pin::new(&mut *transport).poll_flush(cx))?;
             self.unflushed = false;
         }
         if self.phase == Phase::Ending && self.ends_first && !self.ended {
-            ready!(transport.as_mut().poll_shutdown(cx))?;
+            ready!(Pin::new(transport).poll_shutdown(cx))?;
             self.ended = true;
         }
         Poll::Ready(Ok(()))
@@ -132,11 +130,9 @@ impl Driver {
         self.record.received(&message);
         match &message {
             Message::Ping(data) if self.phase == Phase::Open => {
+                self.pong = Some(data.clone());
                 if self.output.len() < OUTPUT_BOUND {
-                    self.encoder.message(&Message::Pong(data.clone()), &mut self.output);
-                    self.record.answered_ping();
-                } else {
-                    self.pong = Some(data.clone());
+                    self.put_pong();
                 }
             }
             Message::Pong(data) if data[..] == self.tag => return,
