@@ -1,6 +1,8 @@
 """PyPI `aiohttp` as tests/peers/README.md describes it; it cannot send fragments."""
 
 import asyncio
+import ssl
+import sys
 
 from aiohttp import WSMsgType, web
 
@@ -19,7 +21,8 @@ async def client(request):
             await socket.ping(b"are you there")
         case "/close":
             await socket.close(code=4321, message="grüße vom Server".encode())
-    async for message in socket:
+    while True:
+        message = await socket.receive()
         match message.type:
             case WSMsgType.TEXT:
                 await socket.send_str(message.data)
@@ -29,9 +32,13 @@ async def client(request):
                 await socket.pong(message.data)
             case WSMsgType.PONG:
                 await socket.send_str("ponged")
-    # aiohttp keeps the reason of a close to itself.
-    print(f"closed {socket.close_code} ", flush=True)
-    return socket
+            case WSMsgType.CLOSE:
+                print(f"closed {message.data} {message.extra}", flush=True)
+                return socket
+            case _:
+                # Of the answer to its own close, aiohttp tells only the code.
+                print(f"closed {socket.close_code} ", flush=True)
+                return socket
 
 
 async def main():
@@ -39,7 +46,11 @@ async def main():
     application.router.add_get("/{path:.*}", client)
     runner = web.AppRunner(application)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    tls = None
+    if sys.argv[1:]:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*sys.argv[1:])
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     print(f"listening on {runner.addresses[0][1]}", flush=True)
     await asyncio.Event().wait()
 

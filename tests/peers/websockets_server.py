@@ -1,6 +1,8 @@
 """PyPI `websockets` as tests/peers/README.md describes it."""
 
 import asyncio
+import ssl
+import sys
 
 from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
@@ -33,7 +35,11 @@ async def client(connection):
 
 
 async def main():
-    async with serve(client, "127.0.0.1", 0, max_size=16 << 20, select_subprotocol=choose) as server:
+    tls = None
+    if sys.argv[1:]:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*sys.argv[1:])
+    async with serve(client, "127.0.0.1", 0, ssl=tls, max_size=16 << 20, select_subprotocol=choose) as server:
         print(f"listening on {server.sockets[0].getsockname()[1]}", flush=True)
         await server.serve_forever()
 

@@ -29,23 +29,18 @@ struct Peer {
 }
 
 impl Peer {
-    /// Starts a server of tests/peers; `None` where its library is not installed.
-    async fn server(program: &str, script: &str, library: &str) -> Option<Peer> {
+    /// Starts a server of tests/peers, over TLS if given the files of a certificate; `None` where its library
+    /// is not installed.
+    async fn server(program: &str, script: &str, library: &str, certificate: &[String]) -> Option<Peer> {
         let installed = target().join("peers");
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join(script);
         if !installed.join(library).exists() {
             skipped(&format!("{library} is missing: {INSTALL}"));
             return None;
         }
-        // Node looks for modules beside the script.
-        let script = if program == "node" {
-            std::fs::copy(folder.join(script), installed.join(script)).unwrap();
-            installed.join(script)
-        } else {
-            folder.join(script)
-        };
         let mut command = Command::new(program);
-        command.arg(script).env("PYTHONPATH", installed.join("python")).env("PYTHONDONTWRITEBYTECODE", "1");
+        command.arg(script).args(certificate).env("NODE_PATH", installed.join("node_modules"));
+        command.env("PYTHONPATH", installed.join("python")).env("PYTHONDONTWRITEBYTECODE", "1");
         let Ok(mut process) = command.stdout(Stdio::piped()).kill_on_drop(true).spawn() else {
             skipped(&format!("{program} is missing: {INSTALL}"));
             return None;
@@ -102,30 +97,38 @@ async fn talk(url: &str, options: &[&str]) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(errors) }
 }
 
-async fn talks_to(program: &str, script: &str, library: &str, close: &str) {
-    let Some(mut server) = Peer::server(program, script, library).await else { return };
+/// Talks directly, in plain text and over TLS.
+async fn talks_to(program: &str, script: &str, library: &str) {
+    let Some(mut server) = Peer::server(program, script, library, &[]).await else { return };
     talk(&format!("ws://localhost:{}", server.port), &[]).await.unwrap();
-    server.got_close(close).await;
+    server.got_close("closed 4123 grüße vom Gast").await;
+
+    let authority = Authority::new("test");
+    let certificate: [String; 2] = authority.issue_files("localhost").into();
+    let mut server = Peer::server(program, script, library, &certificate).await.expect("it was there just now");
+    let (url, ca) = (format!("wss://localhost:{}", server.port), authority.file("ca.pem"));
+    talk(&url, &["--ca-cert", &ca]).await.unwrap();
+    server.got_close("closed 4123 grüße vom Gast").await;
 }
 
 #[tokio::test]
 async fn npm_ws() {
-    talks_to("node", "ws.mjs", "node_modules/ws", "closed 4123 grüße vom Gast").await;
+    talks_to("node", "ws.cjs", "node_modules/ws").await;
 }
 
 #[tokio::test]
 async fn pypi_websockets() {
-    talks_to("python3", "websockets_server.py", "python/websockets", "closed 4123 grüße vom Gast").await;
+    talks_to("python3", "websockets_server.py", "python/websockets").await;
 }
 
 #[tokio::test]
 async fn pypi_aiohttp() {
-    talks_to("python3", "aiohttp_server.py", "python/aiohttp", "closed 4123").await;
+    talks_to("python3", "aiohttp_server.py", "python/aiohttp").await;
 }
 
 /// Talks through a proxy that ends TLS, with the host's keep-alive and without.
 async fn talks_through(name: &str, configuration: impl FnOnce(u16, u16, &Path) -> String, args: &[&str]) {
-    let Some(mut server) = Peer::server("node", "ws.mjs", "node_modules/ws").await else { return };
+    let Some(mut server) = Peer::server("node", "ws.cjs", "node_modules/ws", &[]).await else { return };
     let authority = Authority::new("test");
     let (certificate, key) = authority.issue_files("localhost");
     let prepare = |port: u16, folder: &Path| {

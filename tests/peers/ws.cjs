@@ -1,15 +1,20 @@
 // npm `ws` as tests/peers/README.md describes it.
-import { WebSocketServer } from "ws";
+const fs = require("fs");
+const http = require("http");
+const https = require("https");
+const { WebSocketServer } = require("ws");
 
+const [certificate, key] = process.argv.slice(2);
+const listener = certificate
+  ? https.createServer({ cert: fs.readFileSync(certificate), key: fs.readFileSync(key) })
+  : http.createServer();
 const server = new WebSocketServer({
-  host: "127.0.0.1",
-  port: 0,
+  server: listener,
   maxPayload: 16 << 20,
   perMessageDeflate: true,
   handleProtocols: (offered) => (offered.has("second") ? "second" : false),
 });
 
-server.on("listening", () => console.log(`listening on ${server.address().port}`));
 server.on("connection", (socket, request) => {
   socket.on("close", (code, reason) => console.log(`closed ${code} ${reason}`));
   socket.on("error", (error) => console.error(error));
@@ -37,3 +42,4 @@ server.on("connection", (socket, request) => {
       break;
   }
 });
+listener.listen(0, "127.0.0.1", () => console.log(`listening on ${listener.address().port}`));
