@@ -53,7 +53,11 @@ async fn every_case_of_the_autobahn_suite_is_passed_strictly() {
 /// Where the suite is: where the environment says, where `scripts/wstest` puts it, or on the path.
 fn wstest() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("WSTEST").map(PathBuf::from) {
-        assert!(named.is_file(), "$WSTEST names {}, and there is no such file: unset it, or correct it", named.display());
+        assert!(
+            named.is_file(),
+            "$WSTEST names {}, and there is no such file: unset it, or correct it",
+            named.display()
+        );
         return Some(named);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
