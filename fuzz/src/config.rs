@@ -5,7 +5,10 @@ use arbitrary::{Arbitrary, Unstructured};
 use http::{HeaderName, HeaderValue, Request};
 use std::{sync::LazyLock, time::Duration};
 use tokio::runtime::Builder;
-use websocket_connection::{ConnectConfig, Endpoint, Error, Rule, SETTINGS, Settings, Upgrade};
+use websocket_connection::{ConnectConfig, Endpoint, Error, Rule, SETTINGS, Settings};
+
+// It reads the certificates of the system, which takes longer than all of this.
+static ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint::new(Settings::default()).expect("good settings"));
 
 #[derive(Debug, Arbitrary)]
 struct Case {
@@ -52,8 +55,6 @@ pub fn config(data: &[u8]) {
     };
     set(&case.settings);
     upgrade(&case.headers);
-    // It reads the certificates of the system, which takes longer than all of this.
-    static ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint::new(Settings::default()).expect("good settings"));
     let millis = |millis: u32| Duration::from_millis(millis.into());
     // Elsewhere in a URL it is no password.
     let secret = url.match_indices(PASSWORD).count() == 1 && url.starts_with(SECRET);
@@ -120,7 +121,7 @@ fn upgrade(fields: &[(String, String)]) {
             request.headers_mut().insert(name, value);
         }
     }
-    match Upgrade::new(&mut request) {
+    match ENDPOINT.upgrade(&mut request) {
         Ok(mut upgrade) => {
             let offered = upgrade.subprotocols().to_vec();
             upgrade.choose(offered.first().map_or("never offered", String::as_str));

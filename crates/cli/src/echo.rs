@@ -18,7 +18,7 @@ use tokio_rustls::{
     rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer},
 };
 use tracing::Instrument;
-use websocket_connection::{Connection, Endpoint, Message, Settings, Upgrade};
+use websocket_connection::{Connection, Endpoint, Message, Settings};
 
 pub(crate) fn command() -> Command {
     Command::new("echo")
@@ -112,9 +112,9 @@ async fn upgrade(
 ) -> anyhow::Result<()> {
     let (hand_over, mut upgrades) = tokio::sync::mpsc::channel(1);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let hand_over = hand_over.clone();
+        let (hand_over, endpoint) = (hand_over.clone(), endpoint.clone());
         async move {
-            let response = match Upgrade::new(&mut request) {
+            let response = match endpoint.upgrade(&mut request) {
                 Ok(mut upgrade) => {
                     if let Some(first) = upgrade.subprotocols().first().cloned() {
                         upgrade.choose(&first);
@@ -131,7 +131,7 @@ async fn upgrade(
     });
     http1::Builder::new().serve_connection(TokioIo::new(transport), service).with_upgrades().await?;
     match upgrades.recv().await {
-        Some(upgrade) => echo(endpoint.accept(upgrade).await?).await,
+        Some(upgrade) => echo(upgrade.accept().await?).await,
         None => Ok(()),
     }
 }

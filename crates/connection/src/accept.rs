@@ -1,29 +1,49 @@
 //! The opening handshake of a server (RFC 6455 section 4.2), over hyper.
 
-use crate::{engine::derive_accept_key, handshake::lists, request::is_token};
+use crate::{
+    Connection, Error,
+    driver::{Driver, Limits},
+    endpoint::Permits,
+    engine::{Role, derive_accept_key},
+    failure::{Failure, Reason},
+    handshake::lists,
+    record::Attempt,
+    request::is_token,
+    transport::unwrap,
+};
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
 
-/// A request that may become a WebSocket. Answer it with [`Upgrade::response`], then hand it to
-/// [`Endpoint::accept`](crate::Endpoint::accept).
+/// A request that becomes a WebSocket, with its place among the connections of an endpoint. Answer it with
+/// [`Upgrade::response`], then [`Upgrade::accept`] it; dropped before, it gives its place back.
 pub struct Upgrade {
-    pub(crate) on_upgrade: OnUpgrade,
-    pub(crate) subprotocol: Option<String>,
-    pub(crate) target: String,
+    on_upgrade: OnUpgrade,
+    subprotocol: Option<String>,
+    target: String,
     accept: String,
     offered: Vec<String>,
+    admission: Admission,
+}
+
+/// What an endpoint grants to a request that it lets upgrade.
+pub(crate) struct Admission {
+    pub(crate) attempt: Attempt,
+    pub(crate) limits: Limits,
+    pub(crate) permits: Permits,
 }
 
 impl Upgrade {
-    /// Checks a request that hyper received; its connection must have been served with upgrades.
-    ///
-    /// # Errors
-    /// [`Refusal`] for a request that is not one of RFC 6455 section 4.2.1.
-    pub fn new<B>(request: &mut Request<B>) -> Result<Self, Refusal> {
+    /// Checks a request, and asks for admission if it is one of RFC 6455 section 4.2.1.
+    pub(crate) fn new<B>(
+        request: &mut Request<B>,
+        admit: impl FnOnce() -> Result<Admission, Refusal>,
+    ) -> Result<Self, Refusal> {
         let (accept, offered) = check(request)?;
+        let admission = admit()?;
         let target = request.uri().to_string();
-        Ok(Upgrade { on_upgrade: hyper::upgrade::on(request), subprotocol: None, target, accept, offered })
+        let on_upgrade = hyper::upgrade::on(request);
+        Ok(Upgrade { on_upgrade, subprotocol: None, target, accept, offered, admission })
     }
 
     /// The subprotocols that the client offers, most wanted first.
@@ -48,6 +68,32 @@ impl Upgrade {
         let chosen = self.subprotocol.as_deref().and_then(|name| HeaderValue::from_str(name).ok());
         fields.extend(chosen.map(|value| (header::SEC_WEBSOCKET_PROTOCOL, value)));
         response
+    }
+
+    /// Gives the place back, since the request is answered otherwise.
+    pub fn decline(self) {
+        let why = Error::ConnectionFailed("the request was not answered with an upgrade".to_owned());
+        self.admission.attempt.failed(Failure::new(Reason::Refused, why));
+    }
+
+    /// Takes over the socket once hyper has sent [`Upgrade::response`]; its connection must be served with
+    /// upgrades. Must run in a tokio runtime, which then drives the connection. Cancel safe: an accept that is
+    /// dropped leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`Error::ConnectionFailed`] when the client went away first.
+    pub async fn accept(self) -> Result<Connection, Error> {
+        let Admission { attempt, limits, permits } = self.admission;
+        let (transport, input) = match self.on_upgrade.await {
+            Ok(upgraded) => unwrap(upgraded),
+            Err(error) => {
+                let why = format!("the client went away before its upgrade: {error}");
+                return Err(attempt.failed(Error::ConnectionFailed(why).into()));
+            }
+        };
+        let record = attempt.opened(self.subprotocol.as_deref(), None);
+        let driver = Driver::new(transport, input, Role::Server, limits, record);
+        Ok(Connection::open(driver, limits, self.target, self.subprotocol, permits))
     }
 }
 
@@ -104,6 +150,17 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// For a request that is right, at a time when no more connections are allowed.
+    pub(crate) const FULL: Refusal = Refusal {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        reason: "as many WebSockets are open here as may be; try again later",
+    };
+
+    /// The HTTP status: what the request lacks, or 503 when no more connections are allowed.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The response that tells the client, with the reason as its body (RFC 6455 section 4.2.2).
     pub fn response<B: From<String>>(&self) -> Response<B> {
         let mut response = Response::new(B::from(format!("{}\n", self.reason)));
@@ -124,6 +181,7 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Endpoint, Settings};
 
     /// A good request with some fields set to other values, or removed.
     fn request(changes: &[(&str, Option<&str>)]) -> Request<()> {
@@ -144,7 +202,9 @@ mod tests {
 
     #[test]
     fn a_good_request_is_answered_as_in_the_rfc() {
-        let mut upgrade = Upgrade::new(&mut request(&[("sec-websocket-protocol", Some("chat, log"))])).ok().unwrap();
+        let endpoint = Endpoint::new(Settings::default()).unwrap();
+        let mut request = request(&[("sec-websocket-protocol", Some("chat, log"))]);
+        let mut upgrade = endpoint.upgrade(&mut request).ok().unwrap();
         assert_eq!(upgrade.subprotocols(), ["chat", "log"]);
         upgrade.choose("other");
         assert!(!upgrade.response::<()>().headers().contains_key("sec-websocket-protocol"));

@@ -85,18 +85,27 @@ impl Connection {
     /// close from either side, [`Error::Timeout`] when the peer did not read for the write timeout;
     /// nothing of the message is sent then. [`Error::Io`] when the transport failed.
     pub async fn send(&self, message: Message) -> Result<(), Error> {
-        if let Message::Close(info) = message {
-            return self.close(Some(info.code), info.reason);
-        }
-        message.check_sendable(self.shared.limits.max_message_size)?;
-        if let Some(outcome) = self.shared.turn(|driver, cx| driver.put_message(&message, cx)) {
-            return outcome;
-        }
+        let Some(message) = self.try_send(message)? else { return Ok(()) };
         let sent = self.shared.wait(|driver, cx| driver.put_message(&message, cx));
         timeout(self.shared.limits.write_timeout, sent).await.unwrap_or_else(|_| {
             self.shared.driver.lock().send_timed_out();
             Err(Error::Timeout)
         })
+    }
+
+    /// Sends one message as [`Connection::send`] does, but gives it back where that would wait.
+    ///
+    /// # Errors
+    /// Those of [`Connection::send`], but for [`Error::Timeout`].
+    pub fn try_send(&self, message: Message) -> Result<Option<Message>, Error> {
+        if let Message::Close(info) = message {
+            return self.close(Some(info.code), info.reason).map(|()| None);
+        }
+        message.check_sendable(self.shared.limits.max_message_size)?;
+        match self.shared.turn(|driver, cx| driver.put_message(&message, cx)) {
+            Some(outcome) => outcome.map(|()| None),
+            None => Ok(Some(message)),
+        }
     }
 
     /// Receives the next message, in order, whole and once. Waits up to the receive wait, then gives

@@ -2,7 +2,7 @@
 
 use crate::{
     ConnectConfig, Connection, Error, Metrics, SettingError, Settings,
-    accept::Upgrade,
+    accept::{Admission, Refusal, Upgrade},
     dial::dial,
     driver::{Driver, Limits},
     engine::Role,
@@ -15,7 +15,6 @@ use crate::{
     transport::Transport,
 };
 use bytes::BytesMut;
-use hyper_util::rt::TokioIo;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -42,7 +41,7 @@ struct Host {
     metrics: Metrics,
 }
 
-/// An open WebSocket before anything drives it.
+/// A dialled WebSocket before anything drives it.
 struct Opened {
     transport: Box<dyn Transport>,
     /// What the peer sent right behind its handshake.
@@ -57,7 +56,7 @@ struct Opened {
 
 /// Held as long as a connection has a transport: one of the host's total, then one of its guest. They go in this
 /// order, so that the host has room again when [`Endpoint::closed`] gets the guest's.
-type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+pub(crate) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Endpoint {
     /// An endpoint of a new host with these settings. Reads the certificates that they name.
@@ -105,19 +104,32 @@ impl Endpoint {
         let request = Request::new(config, &self.host.settings);
         let destination = request.as_ref().ok().map(Request::destination);
         let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);
-        let outcome = self.dial(request).await;
-        self.begin(attempt, Role::Client, outcome)
+        let Opened { transport, input, subprotocol, address, url, limits, permits } = match self.dial(request).await {
+            Ok(opened) => opened,
+            Err(failure) => return Err(attempt.failed(failure)),
+        };
+        let record = attempt.opened(subprotocol.as_deref(), address);
+        let driver = Driver::new(transport, input, Role::Client, limits, record);
+        Ok(Connection::open(driver, limits, url, subprotocol, permits))
     }
 
-    /// Takes over the socket of a request that was answered with [`Upgrade::response`]. Must run in a
-    /// tokio runtime; cancel safe.
+    /// Checks an HTTP/1.1 request that hyper received, against every rule of RFC 6455 section 4.2.1, and takes a
+    /// place among the connections for it.
     ///
     /// # Errors
-    /// [`Error::ConnectionFailed`] when the client went away first, or a limit is reached.
-    pub async fn accept(&self, upgrade: Upgrade) -> Result<Connection, Error> {
-        let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Server, None);
-        let outcome = self.take_over(upgrade).await;
-        self.begin(attempt, Role::Server, outcome)
+    /// [`Refusal`] for a request that is no such, and with 503 when a limit of connections is reached.
+    pub fn upgrade<B>(&self, request: &mut http::Request<B>) -> Result<Upgrade, Refusal> {
+        Upgrade::new(request, || {
+            let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Server, None);
+            match self.permits() {
+                Ok(permits) => Ok(Admission { attempt, limits: self.accepting_limits(), permits }),
+                Err(failure) => {
+                    // The settings that it names are for operators.
+                    attempt.failed(failure);
+                    Err(Refusal::FULL)
+                }
+            }
+        })
     }
 
     /// Waits until every connection of this guest is gone, those included that were dropped and are
@@ -149,29 +161,6 @@ impl Endpoint {
         Ok(Opened { transport, input, subprotocol, address, url: request.url.into(), limits, permits })
     }
 
-    async fn take_over(&self, upgrade: Upgrade) -> Result<Opened, Failure> {
-        let permits = self.permits()?;
-        let Upgrade { on_upgrade, subprotocol, target, .. } = upgrade;
-        let upgraded = on_upgrade
-            .await
-            .map_err(|error| Error::ConnectionFailed(format!("the client went away before its upgrade: {error}")))?;
-        let settings = &self.host.settings;
-        let limits = self.limits(settings.max_message_size, settings.keepalive.then_some(settings.keepalive_interval));
-        let transport = Box::new(TokioIo::new(upgraded));
-        Ok(Opened { transport, input: BytesMut::new(), subprotocol, address: None, url: target, limits, permits })
-    }
-
-    /// Lets what was opened run, and has the outcome recorded either way.
-    fn begin(&self, attempt: Attempt, role: Role, outcome: Result<Opened, Failure>) -> Result<Connection, Error> {
-        let Opened { transport, input, subprotocol, address, url, limits, permits } = match outcome {
-            Ok(opened) => opened,
-            Err(failure) => return Err(attempt.failed(failure)),
-        };
-        let record = attempt.opened(subprotocol.as_deref(), address);
-        let driver = Driver::new(transport, input, role, limits, record);
-        Ok(Connection::open(driver, limits, url, subprotocol, permits))
-    }
-
     fn permits(&self) -> Result<Permits, Failure> {
         let full = |most: usize, who: &str, setting: &str| {
             let why = format!(
@@ -188,6 +177,11 @@ impl Endpoint {
             full(settings.max_connections_total, "the guests of this host hold", "max-connections-total")
         })?;
         Ok((total, guest))
+    }
+
+    fn accepting_limits(&self) -> Limits {
+        let Settings { max_message_size, keepalive, keepalive_interval, .. } = self.host.settings;
+        self.limits(max_message_size, keepalive.then_some(keepalive_interval))
     }
 
     pub(crate) fn limits(&self, max_message_size: usize, keepalive: Option<Duration>) -> Limits {

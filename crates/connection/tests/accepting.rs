@@ -92,12 +92,42 @@ async fn accepted_connections_count_against_the_limits_of_their_guest() {
     let endpoint = endpoint(&[("max-connections", "1")]);
     let (at, mut accepted) = serve(&endpoint).await;
     let (mut first, first_server) = (dial(&at).await, soon(accepted.recv()).await.unwrap().unwrap());
-    let _second = dial(&at).await;
-    assert!(matches!(soon(accepted.recv()).await.unwrap().err(), Some(Error::ConnectionFailed(_))));
+    let tcp = TcpStream::connect(&at).await.unwrap();
+    match soon(client_async(format!("ws://{at}/"), tcp)).await {
+        Err(tungstenite::Error::Http(response)) => assert_eq!(response.status(), 503),
+        other => panic!("{other:?}"),
+    }
     drop(first_server);
     while soon(first.next()).await.is_some() {}
     drop(first);
     soon(endpoint.closed()).await;
+}
+
+#[tokio::test]
+async fn what_comes_right_behind_the_request_is_received() {
+    let (at, mut accepted) = serve(&endpoint(&[])).await;
+    let mut tcp = TcpStream::connect(&at).await.unwrap();
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {at}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let masked = [0x81, 0x82, 0, 0, 0, 0, b'h', b'i'];
+    soon(tcp.write_all(&[request.as_bytes(), &masked].concat())).await.unwrap();
+    let connection = soon(accepted.recv()).await.unwrap().unwrap();
+    assert_eq!(next(&connection).await, Ok(Message::Text("hi".to_owned())));
+}
+
+#[tokio::test]
+async fn what_a_client_does_not_read_is_not_left_with_the_kernel() {
+    let (connection, client) = pair(&endpoint(&[("close-timeout", "50ms")])).await;
+    while connection.try_send(Message::Binary(vec![0; 65536].into())).unwrap().is_none() {}
+    connection.close(Some(1000), None).unwrap();
+    reaches(&connection, Closed).await;
+    // What the client's kernel has already is still there to read; the rest would follow it, were it not for the reset.
+    let mut socket = client.into_inner();
+    let mut rest = Vec::new();
+    let ended = soon(socket.read_to_end(&mut rest)).await;
+    assert_eq!(ended.err().map(|error| error.kind()), Some(std::io::ErrorKind::ConnectionReset));
 }
 
 #[tokio::test]

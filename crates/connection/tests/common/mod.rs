@@ -20,7 +20,7 @@ use std::{
 pub(crate) use test_peer::*;
 use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tokio_tungstenite::accept_async_with_config;
-use websocket_connection::{ConnectConfig, Connection, ConnectionState, Endpoint, Error, Message, Settings, Upgrade};
+use websocket_connection::{ConnectConfig, Connection, ConnectionState, Endpoint, Error, Message, Settings};
 
 /// Polls a call once, and says whether it waits now.
 pub(crate) async fn waits<F: Future>(call: &mut Pin<Box<F>>) -> bool {
@@ -152,12 +152,12 @@ fn answer(
     endpoint: Endpoint,
     accepted: mpsc::Sender<Result<Connection, Error>>,
 ) -> Response<String> {
-    let mut upgrade = match Upgrade::new(&mut request) {
+    let mut upgrade = match endpoint.upgrade(&mut request) {
         Ok(upgrade) => upgrade,
         Err(refusal) => return refusal.response(),
     };
     upgrade.choose("chat");
     let response = upgrade.response();
-    tokio::spawn(async move { accepted.send(endpoint.accept(upgrade).await).await });
+    tokio::spawn(async move { accepted.send(upgrade.accept().await).await });
     response
 }
