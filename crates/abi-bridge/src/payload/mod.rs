@@ -3,5 +3,7 @@
 
 pub mod codec;
 mod module;
+mod stores;
 
 pub use module::{LoadError, Module, Shape};
+pub use stores::{EmbeddedStores, OpenError, StoreError, Stores};

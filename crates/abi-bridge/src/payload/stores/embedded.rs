@@ -1,0 +1,320 @@
+//! Stores in the embedded database redb, in memory or in one file.
+
+use super::{OpenError, StoreError, Stores, fits, limited, name, object};
+use crate::payload::codec::{StoreAnswer, StoreCall};
+use redb::{
+    Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
+    WriteTransaction, backends::InMemoryBackend,
+};
+use serde_json::{Map, Value};
+use std::{io::ErrorKind, path::Path};
+
+/// What all stores in memory may hold, in bytes of documents, ids and names with [`OVERHEAD`] for each. The database
+/// rounds up: filled with documents of 2000 bytes, the worst of four sizes, the process grew by 3.2 times this.
+const MAX_MEMORY: u64 = 64 * 1024 * 1024;
+/// What `Find` may give, in bytes: all of what stores in memory may hold, and of a file as much.
+const MAX_FOUND: usize = 64 * 1024 * 1024;
+/// What the database needs for a document besides its bytes: full of the smallest ones, it takes no more than counted.
+const OVERHEAD: usize = 128;
+/// What the database caches of a file, in bytes.
+const CACHE: usize = 16 * 1024 * 1024;
+
+/// Numbers about the whole: [`FORMAT`], [`NEXT`] and [`USED`].
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// The numbers of stores, by name.
+const STORES: TableDefinition<'_, &str, u64> = TableDefinition::new("stores");
+/// Documents by the number of their store and their own, which grows with every insertion.
+const DOCUMENTS: TableDefinition<'_, (u64, u64), &str> = TableDefinition::new("documents");
+/// The numbers of documents, by the number of their store and their id.
+const IDS: TableDefinition<'_, (u64, &str), u64> = TableDefinition::new("ids");
+
+/// The version of these tables.
+const FORMAT: &str = "format";
+/// The next number of a store or document.
+const NEXT: &str = "next";
+/// How many bytes are held, counted as [`MAX_MEMORY`] has it.
+const USED: &str = "used";
+
+/// Stores in memory, which end with this value, or in a file. A document has up to one mebibyte, a name and an id up
+/// to 1024 bytes, and what `Find` gives up to 64 mebibytes, which is also what all stores in memory hold.
+pub struct EmbeddedStores {
+    database: Database,
+    limit: Option<u64>,
+}
+
+impl EmbeddedStores {
+    /// Empty stores in memory.
+    ///
+    /// # Errors
+    /// [`StoreError::Unknown`] if the database fails.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        Self::limited(MAX_MEMORY)
+    }
+
+    pub(super) fn limited(limit: u64) -> Result<Self, StoreError> {
+        // What is in memory already needs no cache.
+        let database = Database::builder().set_cache_size(0).create_with_backend(InMemoryBackend::new())?;
+        let stores = EmbeddedStores { database, limit: Some(limit) };
+        stores.prepare()?;
+        Ok(stores)
+    }
+
+    /// The stores of a file, which is made where there is none and locked until this value is dropped. What a call
+    /// changed is on disk when the call returns.
+    ///
+    /// # Errors
+    /// [`OpenError`] if the file cannot be read and written, is no store, or is open elsewhere.
+    pub fn file(path: &Path) -> Result<Self, OpenError> {
+        let failed = |reason: String| OpenError { path: path.to_owned(), reason };
+        let database = Database::builder().set_cache_size(CACHE).create(path).map_err(|error| {
+            failed(match error {
+                DatabaseError::DatabaseAlreadyOpen => {
+                    "another process has it open; stop that process or name another file".to_owned()
+                }
+                DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                    "it is no store; name another file".to_owned()
+                }
+                DatabaseError::Storage(StorageError::Io(error)) => error.to_string(),
+                other => format!("{other}; restore it or name another file"),
+            })
+        })?;
+        let stores = EmbeddedStores { database, limit: None };
+        stores.prepare().map_err(|error| failed(error.to_string()))?;
+        Ok(stores)
+    }
+
+    /// Makes the tables, so that to read them never fails for want of one.
+    fn prepare(&self) -> Result<(), StoreError> {
+        let transaction = self.database.begin_write()?;
+        let empty = transaction.list_tables()?.next().is_none();
+        let mut tables = Tables::open(&transaction, self.limit)?;
+        let format = tables.number(FORMAT)?;
+        match (empty, format) {
+            (true, _) => tables.meta.insert(FORMAT, 1)?,
+            (false, 1) => return Ok(()),
+            (false, _) => {
+                return Err(StoreError::Unknown("it is a database of something else; name another file".to_owned()));
+            }
+        };
+        drop(tables);
+        Ok(transaction.commit()?)
+    }
+
+    /// Reads one state of all, whatever is written at the same time.
+    fn read(&self, store: &str) -> Result<(ReadTransaction, Option<u64>), StoreError> {
+        let transaction = self.database.begin_read()?;
+        let number = transaction.open_table(STORES)?.get(store)?.map(|number| number.value());
+        Ok((transaction, number))
+    }
+
+    /// Makes changes that are on disk together, or none of them where one fails.
+    fn write<T>(&self, change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let transaction = self.database.begin_write()?;
+        let done = change(&mut Tables::open(&transaction, self.limit)?)?;
+        transaction.commit()?;
+        Ok(done)
+    }
+}
+
+impl Stores for EmbeddedStores {
+    fn import(&self, store: &str) -> Result<(), StoreError> {
+        name("the store's name", store)?;
+        match self.read(store)? {
+            (_, Some(_)) => Ok(()),
+            (_, None) => self.write(|tables| tables.make_store(store)),
+        }
+    }
+
+    fn call(&self, store: &str, call: &StoreCall) -> Result<StoreAnswer, StoreError> {
+        let (state, number) = self.read(store)?;
+        let store = number.ok_or(StoreError::NoSuchStore)?;
+        match call {
+            StoreCall::Count(criteria) => {
+                let mut count = 0;
+                each(&state, store, &object("the criteria", criteria)?, |_| {
+                    count += 1;
+                    Ok(())
+                })?;
+                Ok(StoreAnswer::Number(count))
+            }
+            StoreCall::Find(criteria) => {
+                let mut found = "[".to_owned();
+                each(&state, store, &object("the criteria", criteria)?, |document| {
+                    if found.len() + document.len() > MAX_FOUND {
+                        let what = format!("the documents that fit have over {MAX_FOUND} bytes; narrow the criteria");
+                        return Err(StoreError::Invalid(what));
+                    }
+                    if found.len() > 1 {
+                        found.push(',');
+                    }
+                    found.push_str(document);
+                    Ok(())
+                })?;
+                found.push(']');
+                Ok(StoreAnswer::Json(found))
+            }
+            StoreCall::Has(id) => Ok(StoreAnswer::Number(u32::from(document_of(&state, store, id)?.is_some()))),
+            StoreCall::Get(id) => {
+                document_of(&state, store, id)?.map(StoreAnswer::Json).ok_or(StoreError::NoSuchRecord)
+            }
+            StoreCall::Insert(document) => {
+                let document = object("the document", document)?;
+                self.write(|tables| tables.insert(store, document)).map(StoreAnswer::Json)
+            }
+            StoreCall::Update(id, members) => {
+                name("the id", id)?;
+                let members = object("the update", members)?;
+                self.write(|tables| tables.update(store, id, members)).map(|()| StoreAnswer::Done)
+            }
+            StoreCall::Delete(id) => {
+                name("the id", id)?;
+                self.write(|tables| tables.delete(store, id)).map(|()| StoreAnswer::Done)
+            }
+            StoreCall::Clear => self.write(|tables| tables.clear(store)).map(|()| StoreAnswer::Done),
+        }
+    }
+}
+
+fn document_of(state: &ReadTransaction, store: u64, id: &str) -> Result<Option<String>, StoreError> {
+    name("the id", id)?;
+    let Some(number) = state.open_table(IDS)?.get((store, id))? else { return Ok(None) };
+    let document = state.open_table(DOCUMENTS)?.get((store, number.value()))?;
+    Ok(document.map(|document| document.value().to_owned()))
+}
+
+fn each(
+    state: &ReadTransaction,
+    store: u64,
+    criteria: &Map<String, Value>,
+    mut visit: impl FnMut(&str) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    for entry in state.open_table(DOCUMENTS)?.range((store, 0)..=(store, u64::MAX))? {
+        let (_, document) = entry?;
+        if criteria.is_empty() || fits(&stored(document.value())?, criteria) {
+            visit(document.value())?;
+        }
+    }
+    Ok(())
+}
+
+fn stored(document: &str) -> Result<Map<String, Value>, StoreError> {
+    serde_json::from_str(document).map_err(|error| StoreError::Unknown(format!("a document is damaged: {error}")))
+}
+
+/// What one document takes, or with an empty document a store.
+fn size(id: &str, document: &str) -> u64 {
+    (id.len() + document.len() + OVERHEAD) as u64
+}
+
+/// The tables while a transaction changes them.
+struct Tables<'t> {
+    meta: Table<'t, &'static str, u64>,
+    stores: Table<'t, &'static str, u64>,
+    documents: Table<'t, (u64, u64), &'static str>,
+    ids: Table<'t, (u64, &'static str), u64>,
+    limit: Option<u64>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(transaction: &'t WriteTransaction, limit: Option<u64>) -> Result<Self, StoreError> {
+        Ok(Tables {
+            meta: transaction.open_table(META)?,
+            stores: transaction.open_table(STORES)?,
+            documents: transaction.open_table(DOCUMENTS)?,
+            ids: transaction.open_table(IDS)?,
+            limit,
+        })
+    }
+
+    fn number(&self, name: &str) -> Result<u64, StoreError> {
+        Ok(self.meta.get(name)?.map_or(0, |number| number.value()))
+    }
+
+    fn next(&mut self) -> Result<u64, StoreError> {
+        let next = self.number(NEXT)?;
+        self.meta.insert(NEXT, next + 1)?;
+        Ok(next)
+    }
+
+    fn account(&mut self, freed: u64, taken: u64) -> Result<(), StoreError> {
+        let used = self.number(USED)?.saturating_sub(freed) + taken;
+        if let Some(limit) = self.limit.filter(|limit| taken > freed && used > *limit) {
+            let what = format!("all stores would hold {used} bytes; the limit in memory is {limit}: delete documents");
+            return Err(StoreError::Invalid(what));
+        }
+        self.meta.insert(USED, used)?;
+        Ok(())
+    }
+
+    fn make_store(&mut self, store: &str) -> Result<(), StoreError> {
+        // Another instance may have made it since it was looked for.
+        if self.stores.get(store)?.is_none() {
+            self.account(0, size(store, ""))?;
+            let number = self.next()?;
+            self.stores.insert(store, number)?;
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, store: u64, mut document: Map<String, Value>) -> Result<String, StoreError> {
+        let id = match document.get("id") {
+            None => data_encoding::BASE64URL_NOPAD.encode(&rand::random::<[u8; 16]>()),
+            Some(Value::String(id)) => id.clone(),
+            Some(other) => return Err(StoreError::Invalid(format!("the document's id is {other}, not a string"))),
+        };
+        name("the id", &id)?;
+        if self.ids.get((store, id.as_str()))?.is_some() {
+            return Err(StoreError::Invalid(format!(
+                "the id {id:?} is taken; update its document or choose another id"
+            )));
+        }
+        document.insert("id".to_owned(), Value::String(id.clone()));
+        let document = Value::Object(document).to_string();
+        limited("the document", &document)?;
+        self.account(0, size(&id, &document))?;
+        let number = self.next()?;
+        self.ids.insert((store, id.as_str()), number)?;
+        self.documents.insert((store, number), document.as_str())?;
+        Ok(document)
+    }
+
+    fn update(&mut self, store: u64, id: &str, members: Map<String, Value>) -> Result<(), StoreError> {
+        let number = self.ids.get((store, id))?.ok_or(StoreError::NoSuchRecord)?.value();
+        if members.get("id").is_some_and(|member| member != id) {
+            return Err(StoreError::Invalid(format!("the id {id:?} cannot change; insert a document of the other id")));
+        }
+        let before = self.documents.get((store, number))?.ok_or(StoreError::NoSuchRecord)?.value().to_owned();
+        let mut document = stored(&before)?;
+        document.extend(members);
+        let after = Value::Object(document).to_string();
+        limited("the updated document", &after)?;
+        self.account(size(id, &before), size(id, &after))?;
+        self.documents.insert((store, number), after.as_str())?;
+        Ok(())
+    }
+
+    fn delete(&mut self, store: u64, id: &str) -> Result<(), StoreError> {
+        let number = self.ids.remove((store, id))?.ok_or(StoreError::NoSuchRecord)?.value();
+        let freed = self.documents.remove((store, number))?.map_or(0, |document| size(id, document.value()));
+        self.account(freed, 0)
+    }
+
+    fn clear(&mut self, store: u64) -> Result<(), StoreError> {
+        let mut freed = 0;
+        self.documents.retain_in((store, 0)..=(store, u64::MAX), |_, document| {
+            freed += size("", document);
+            false
+        })?;
+        self.ids.retain_in((store, "")..(store + 1, ""), |(_, id), _| {
+            freed += id.len() as u64;
+            false
+        })?;
+        self.account(freed, 0)
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for StoreError {
+    fn from(error: E) -> Self {
+        StoreError::Unknown(error.into().to_string())
+    }
+}
