@@ -3,6 +3,8 @@
 
 pub mod codec;
 mod module;
+#[cfg_attr(not(test), expect(dead_code))]
+mod sessions;
 mod stores;
 
 pub use module::{LoadError, Module, Shape};
