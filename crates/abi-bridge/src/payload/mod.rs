@@ -2,6 +2,9 @@
 //! WebSockets that it upgraded requests to.
 
 pub mod codec;
+#[cfg_attr(not(test), expect(dead_code))]
+#[expect(unused_imports)]
+mod http;
 mod module;
 #[cfg_attr(not(test), expect(dead_code))]
 mod sessions;
