@@ -3,7 +3,7 @@
 use super::*;
 use proptest::{collection::vec, prelude::*};
 use serde_json::json;
-use std::{fs, path::Path};
+use std::{fs, path::Path, thread};
 use tempfile::TempDir;
 
 fn stores() -> EmbeddedStores {
@@ -229,6 +229,37 @@ fn memory_is_limited_and_given_back() {
     assert_eq!(stores.call("s", &StoreCall::Count("{}".to_owned())), Ok(StoreAnswer::Number(count)));
     let names = (0..).find_map(|n| stores.import(&format!("store {n}")).err()).unwrap();
     assert!(invalid::<()>(Err(names)).contains("the limit in memory is 2000"));
+}
+
+#[test]
+fn of_two_instances_that_insert_an_id_one_gets_it() {
+    let stores = stores();
+    let of = |instance: u32| {
+        let stores = &stores;
+        move || (0..200).filter(|n| insert(stores, json!({"id": n.to_string(), "by": instance})).is_ok()).count()
+    };
+    let both = thread::scope(|scope| {
+        let instances = [1, 2].map(|instance| scope.spawn(of(instance)));
+        instances.map(|instance| instance.join().unwrap())
+    });
+    assert_eq!(both.iter().sum::<usize>(), 200);
+    for (by, count) in [1, 2].into_iter().zip(both) {
+        let call = StoreCall::Count(json!({"by": by}).to_string());
+        assert_eq!(answer(&stores, "s", &call), Ok(Answer::Number(count)));
+    }
+}
+
+#[test]
+fn errors_have_the_statuses_of_the_abi() {
+    let text = String::new();
+    let errors = [
+        StoreError::NoSuchStore,
+        StoreError::NoSuchRecord,
+        StoreError::Unknown(text.clone()),
+        StoreError::Invalid(text),
+        StoreError::Unsupported,
+    ];
+    assert_eq!(errors.map(|error| error.status()), [1, 2, 3, 4, 5]);
 }
 
 fn refusal(path: &Path) -> String {
