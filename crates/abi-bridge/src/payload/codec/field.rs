@@ -99,6 +99,7 @@ impl<'a> Reader<'a> {
 pub(super) trait Writer {
     fn number(&mut self, number: u32);
     fn long(&mut self, number: u64);
+    fn length(&mut self, length: usize);
     fn bytes(&mut self, bytes: &[u8]);
 
     fn string(&mut self, text: &str) {
@@ -122,9 +123,12 @@ impl Writer for BytesMut {
         self.put_u64_le(number);
     }
 
+    fn length(&mut self, length: usize) {
+        self.number(u32::try_from(length).unwrap_or(u32::MAX));
+    }
+
     fn bytes(&mut self, bytes: &[u8]) {
-        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.number(length);
+        self.length(bytes.len());
         self.put_slice(&bytes[..bytes.len().min(u32::MAX as usize)]);
     }
 }

@@ -9,6 +9,9 @@ use bytes::{Bytes, BytesMut};
 /// The number of a socket, which the guest chose; another instance may use the same.
 pub type SocketId = u64;
 
+/// How many bytes of a message's payload come before its data.
+pub const MESSAGE_HEAD: usize = 16;
+
 /// A message of a socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -37,30 +40,30 @@ impl Kind {
 }
 
 impl Message {
-    /// The payload.
-    pub fn encode(&self, dialect: Dialect) -> Bytes {
-        let data = match &self.kind {
-            Kind::Text(text) => text.as_bytes(),
+    /// The payload, in two parts: what comes before the data, and the data, which is not copied.
+    pub fn encode(self, dialect: Dialect) -> [Bytes; 2] {
+        let mut head = BytesMut::with_capacity(MESSAGE_HEAD);
+        head.long(self.id);
+        head.number(self.kind.number(dialect));
+        let data = match self.kind {
+            Kind::Text(text) => Bytes::from(text),
             Kind::Binary(data) => data,
         };
-        let mut payload = BytesMut::with_capacity(16 + data.len());
-        payload.long(self.id);
-        payload.number(self.kind.number(dialect));
-        payload.bytes(data);
-        payload.freeze()
+        head.length(data.len());
+        [head.freeze(), data]
     }
 
     /// Reads a payload.
     ///
     /// # Errors
     /// [`PayloadError`] for bytes that [`Message::encode`] does not give.
-    pub fn decode(payload: &[u8], dialect: Dialect) -> Result<Self, PayloadError> {
+    pub fn decode(payload: &Bytes, dialect: Dialect) -> Result<Self, PayloadError> {
         let mut reader = Reader::new(payload);
         let id = reader.u64("the socket's number")?;
         let kind = match (reader.u32("the kind of message")?, dialect) {
             (0, Dialect::Shipped) | (1, Dialect::Proposal) => Kind::Text(reader.string("the text")?),
             (1, Dialect::Shipped) | (0, Dialect::Proposal) => {
-                Kind::Binary(Bytes::copy_from_slice(reader.bytes("the bytes")?))
+                Kind::Binary(payload.slice_ref(reader.bytes("the bytes")?))
             }
             (other, _) => return Err(reader.error(4, format!("no kind of message is {other}"))),
         };

@@ -81,6 +81,17 @@ impl StoreCall {
     }
 }
 
+/// Reads what `storeImport` takes: the name of a store.
+///
+/// # Errors
+/// [`PayloadError`] for bytes that are not one string.
+pub fn decode_name(payload: &[u8]) -> Result<String, PayloadError> {
+    let mut reader = Reader::new(payload);
+    let name = reader.string("the store's name")?;
+    reader.end()?;
+    Ok(name)
+}
+
 impl StoreAnswer {
     /// The payload.
     pub fn encode(&self) -> Bytes {
