@@ -1,14 +1,19 @@
 //! The pointer-payload ABI: a module answers HTTP requests, and is called back for each event of the
 //! WebSockets that it upgraded requests to.
 
+mod calls;
 pub mod codec;
-#[cfg_attr(not(test), expect(dead_code))]
-#[expect(unused_imports)]
 mod http;
+mod instance;
+mod memory;
 mod module;
-#[cfg_attr(not(test), expect(dead_code))]
+mod server;
 mod sessions;
+mod socket;
+mod state;
 mod stores;
+mod worker;
 
 pub use module::{LoadError, Module, Shape};
+pub use server::{Limits, Options, Server};
 pub use stores::{EmbeddedStores, OpenError, StoreError, Stores};

@@ -1,10 +1,11 @@
 //! Which modules speak the ABI, and in which of its forms.
 
 use super::codec::{Dialect, Generation};
+use std::fmt;
 use wasmtime::{Engine, ExternType, ValType};
 
 /// The import modules that the ABI's calls may come from.
-const IMPORT_MODULES: [&str; 2] = ["primate", "env"];
+pub(super) const IMPORT_MODULES: [&str; 2] = ["primate", "env"];
 /// The request handlers, which are named after their methods.
 const METHODS: [&str; 9] = ["get", "post", "put", "delete", "head", "connect", "options", "trace", "patch"];
 /// What the host calls for events of sockets.
@@ -52,9 +53,31 @@ pub struct Shape {
     pub has_sockets: bool,
 }
 
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dialect = match self.dialect {
+            Dialect::Proposal => "proposal",
+            Dialect::Shipped => "shipped",
+        };
+        let generation = match self.generation {
+            Generation::Older => "older",
+            Generation::Newer => "newer",
+        };
+        let role = match (self.answers_requests, self.has_sockets) {
+            (true, true) => "requests and sockets",
+            (true, false) => "requests alone",
+            (false, _) => "sockets alone",
+        };
+        write!(f, "{dialect} dialect, {generation} generation, {role}")
+    }
+}
+
 /// Why a module is no guest of this ABI.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
+    /// An instance does not start.
+    #[error("it does not start: {0:#}")]
+    Start(wasmtime::Error),
     /// It is no valid WebAssembly.
     #[error("it does not compile: {0}")]
     Compile(wasmtime::Error),
@@ -110,6 +133,11 @@ impl Module {
     /// The module that was compiled.
     pub fn compiled(&self) -> &wasmtime::Module {
         &self.module
+    }
+
+    /// The request handlers that it exports, by their methods in lower case.
+    pub fn handlers(&self) -> Vec<&'static str> {
+        METHODS.into_iter().filter(|method| self.module.get_export(method).is_some()).collect()
     }
 
     /// How it speaks the ABI.

@@ -1,0 +1,183 @@
+//! One socket of an instance: a task that brings what the client sends to the instance, and an outbox for what
+//! the guest sends, since a guest cannot wait.
+
+use super::{
+    codec::{Kind, SocketId},
+    worker::{Event, SocketEvent},
+};
+use parking_lot::Mutex;
+use std::{collections::VecDeque, sync::Arc};
+use tokio::sync::{Notify, mpsc};
+use websocket_connection::{CloseInfo, Connection, Message, Upgrade};
+
+impl From<Kind> for Message {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Text(text) => Message::Text(text),
+            Kind::Binary(data) => Message::Binary(data),
+        }
+    }
+}
+
+/// What waits to be sent to one client. It never makes its caller wait.
+pub(super) struct Outbox {
+    state: Mutex<State>,
+    /// Told when something waits that the task is to send.
+    waiting: Notify,
+    /// Bytes that may wait; one message may be larger.
+    bound: usize,
+}
+
+#[derive(Default)]
+struct State {
+    /// There once the handshake is done.
+    connection: Option<Arc<Connection>>,
+    queue: VecDeque<Message>,
+    bytes: usize,
+    /// The task is sending what came before the queue.
+    sending: bool,
+    /// Nothing more is taken: a close is among what was, or the socket is given up.
+    closing: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(bound: usize) -> Arc<Self> {
+        Arc::new(Outbox { state: Mutex::default(), waiting: Notify::new(), bound })
+    }
+
+    /// Sends a message, or a close, after what was sent before; after a close, nothing. A client for which more
+    /// than the bound would wait is given up.
+    pub(super) fn send(&self, message: Message) {
+        let mut state = self.state.lock();
+        if state.closing {
+            return;
+        }
+        state.closing = matches!(message, Message::Close(_));
+        let message = match &state.connection {
+            Some(connection) if state.queue.is_empty() && !state.sending => match connection.try_send(message) {
+                Ok(None) => return,
+                Ok(Some(message)) => message,
+                Err(error) => return state.refused(&error),
+            },
+            _ => message,
+        };
+        if !state.queue.is_empty() && state.bytes.saturating_add(message.len()) > self.bound {
+            tracing::info!(bytes = state.bytes, bound = self.bound, "a client reads too slowly, and is closed");
+            return state.give_up(1008, "too slow");
+        }
+        state.bytes += message.len();
+        state.queue.push_back(message);
+        self.waiting.notify_one();
+    }
+
+    /// Closes at once, and forgets what waits.
+    pub(super) fn give_up(&self, code: u16, reason: &str) {
+        self.state.lock().give_up(code, reason);
+        self.waiting.notify_one();
+    }
+
+    /// Lets what was sent before the handshake was done leave now.
+    fn open(&self, connection: &Arc<Connection>) {
+        self.state.lock().connection = Some(Arc::clone(connection));
+    }
+
+    /// The next message for the task to send; until [`Outbox::sent`] all others wait behind it. Cancel safe.
+    async fn next(&self) -> Message {
+        loop {
+            if let Some(message) = self.state.lock().take() {
+                return message;
+            }
+            self.waiting.notified().await;
+        }
+    }
+
+    fn sent(&self) {
+        self.state.lock().sending = false;
+    }
+}
+
+impl State {
+    fn take(&mut self) -> Option<Message> {
+        let message = self.queue.pop_front()?;
+        self.bytes -= message.len();
+        self.sending = true;
+        Some(message)
+    }
+
+    fn give_up(&mut self, code: u16, reason: &str) {
+        self.closing = true;
+        self.queue.clear();
+        self.bytes = 0;
+        let info = CloseInfo { code, reason: Some(reason.to_owned()) };
+        match &self.connection {
+            Some(connection) => closed(connection, info),
+            // The task sends it once the handshake is done.
+            None => self.queue.push_back(Message::Close(info)),
+        }
+    }
+
+    /// The connection does not take a message: it is over, as the task will see, or the message is too large.
+    fn refused(&mut self, error: &websocket_connection::Error) {
+        if let websocket_connection::Error::InvalidMessage(why) = error {
+            tracing::warn!(why, "a guest's message cannot be sent, and its socket is closed");
+            self.give_up(1011, "a message of the server cannot be sent");
+        }
+    }
+}
+
+/// Closes with a code of this module's, which may be sent.
+fn closed(connection: &Connection, info: CloseInfo) {
+    if let Err(error) = connection.close(Some(info.code), info.reason) {
+        tracing::error!(%error, "a socket cannot be closed");
+    }
+}
+
+/// Serves one socket to its end, and tells its instance of everything, the end last.
+pub(super) async fn serve(id: SocketId, upgrade: Upgrade, outbox: Arc<Outbox>, events: mpsc::Sender<Event>, era: u64) {
+    let tell = |what| Event::Socket { id, era, what };
+    match upgrade.accept().await {
+        Ok(connection) => {
+            let connection = Arc::new(connection);
+            outbox.open(&connection);
+            // Where the instance is gone, so is whoever would be told.
+            let _ = events.send(tell(SocketEvent::Opened)).await;
+            exchange(&connection, &outbox, &events, &tell).await;
+            let _ = events.send(tell(SocketEvent::Closed)).await;
+        }
+        Err(_) => {
+            let _ = events.send(tell(SocketEvent::NotOpened)).await;
+        }
+    }
+}
+
+/// Moves messages both ways until nothing more is received. While one waits to be sent, nothing is received.
+async fn exchange(
+    connection: &Connection,
+    outbox: &Outbox,
+    events: &mpsc::Sender<Event>,
+    tell: &impl Fn(SocketEvent) -> Event,
+) {
+    let mut received = None;
+    loop {
+        tokio::select! {
+            message = outbox.next() => {
+                // A connection that is over says so when it is next received from.
+                if let Err(websocket_connection::Error::Timeout) = connection.send(message).await {
+                    outbox.give_up(1008, "too slow");
+                }
+                outbox.sent();
+            }
+            room = events.reserve(), if received.is_some() => {
+                let (Ok(room), Some(kind)) = (room, received.take()) else { return };
+                room.send(tell(SocketEvent::Message(kind)));
+            }
+            next = connection.receive(), if received.is_none() => match next {
+                Ok(Some(Message::Text(text))) => received = Some(Kind::Text(text)),
+                Ok(Some(Message::Binary(data))) => received = Some(Kind::Binary(data)),
+                // The connection answers pings.
+                Ok(Some(Message::Ping(_) | Message::Pong(_)) | None) => {}
+                Ok(Some(Message::Close(_))) | Err(_) => return,
+            },
+        }
+    }
+}
