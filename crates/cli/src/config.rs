@@ -5,8 +5,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::TypedValueParser, error
 use std::{ffi::OsStr, path::PathBuf};
 use websocket_provider::{SETTINGS, Setting, SettingError, Settings};
 
-/// Adds `--config` and a flag for every setting.
-pub(crate) fn arguments(command: Command) -> Command {
+/// Adds `--config` and a flag for every setting that concerns the command.
+pub(crate) fn arguments(command: Command, concerns: impl Fn(&Setting) -> bool) -> Command {
     command
         .arg(
             Arg::new("config")
@@ -16,7 +16,7 @@ pub(crate) fn arguments(command: Command) -> Command {
                 .help("A TOML file with settings, each by the name of its flag; flags win, and lists add up"),
         )
         .next_help_heading("Settings")
-        .args(SETTINGS.iter().map(argument))
+        .args(SETTINGS.iter().filter(|setting| concerns(setting)).map(argument))
 }
 
 fn argument(setting: &'static Setting) -> Arg {
@@ -55,7 +55,8 @@ pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
         from_toml(&mut settings, &text).with_context(|| format!("in the configuration file {}", path.display()))?;
     }
     for setting in SETTINGS {
-        for value in matches.get_many::<String>(setting.name).into_iter().flatten() {
+        // A command has no flag for what does not concern it.
+        for value in matches.try_get_many::<String>(setting.name).ok().flatten().into_iter().flatten() {
             settings.set(setting.name, value)?;
         }
     }
@@ -139,7 +140,7 @@ mod tests {
             let why = parse(&format!("\nproxy = {value}")).unwrap_err();
             assert!(!why.contains("secret"), "{why}");
         }
-        let command = arguments(Command::new("test"));
+        let command = arguments(Command::new("test"), |_| true);
         let error = command.try_get_matches_from(["test", "--proxy", "socks5://me:secret@proxy"]).unwrap_err();
         let why = error.render().to_string();
         assert!(why.contains("http://host:port") && !why.contains("secret"), "{why}");

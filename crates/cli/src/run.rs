@@ -3,20 +3,22 @@
 use crate::{
     answer, config,
     denied_http::DeniedHttp,
+    engine::engine,
+    env,
     guest::{CALL, Entry, Guest, choose, compile, entries},
     output::Output,
     stop::StopRequests,
 };
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::time::sleep;
 use wasmtime::{
-    Config, Engine, ResourceLimiter, Store, Trap,
+    Engine, ResourceLimiter, Store, Trap,
     component::{Component, ComponentNamedList, InstancePre, Lift, Linker, ResourceTable},
 };
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
@@ -26,8 +28,6 @@ use websocket_provider::{
     p2::{VERSIONS, add_to_linker},
 };
 
-/// How long a guest may compute before others on its thread have a turn.
-const TIME_SLICE: Duration = Duration::from_millis(10);
 /// The exit code after Ctrl-C, as shells expect it: 128 and the signal's number.
 const INTERRUPTED: i32 = 130;
 
@@ -45,14 +45,7 @@ pub(crate) fn command() -> Command {
                 .help("The component to run"),
         )
         .arg(Arg::new("args").value_name("ARGS").num_args(0..).last(true).help("What a command gets as its arguments"))
-        .arg(
-            Arg::new("env")
-                .long("env")
-                .value_name("NAME[=VALUE]")
-                .action(ArgAction::Append)
-                .value_parser(variable)
-                .help("An environment variable for the guest; without a value, this program's own"),
-        )
+        .arg(env::argument())
         .arg(
             Arg::new("timeout")
                 .long("timeout")
@@ -68,21 +61,7 @@ pub(crate) fn command() -> Command {
                 .help("How much memory the guest may have, its tables included, such as 64MiB; without it, what Wasm allows"),
         )
         .arg(Arg::new("call").long("call").value_name("NAME").help("The interface whose `call` is called"));
-    config::arguments(command)
-}
-
-/// One `--env`: a variable and its value.
-type Variable = (String, String);
-
-fn variable(text: &str) -> Result<Variable, String> {
-    match text.split_once('=') {
-        Some(("", _)) => Err("a variable needs a name".to_owned()),
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-        None => match std::env::var(text) {
-            Ok(value) => Ok((text.to_owned(), value)),
-            Err(error) => Err(format!("{error}; give a value with {text}=VALUE")),
-        },
-    }
+    config::arguments(command, |_| true)
 }
 
 /// What the store of a guest holds.
@@ -202,38 +181,20 @@ fn bytes(size: &ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-fn engine() -> anyhow::Result<Engine> {
-    let mut config = Config::new();
-    config.concurrency_support(false).epoch_interruption(true);
-    let engine = Engine::new(&config)?;
-    let ticking = engine.weak();
-    std::thread::Builder::new().name("time slices".to_owned()).spawn(move || {
-        while let Some(engine) = ticking.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::sleep(TIME_SLICE);
-        }
-    })?;
-    Ok(engine)
-}
-
 fn wasi(path: &Path, matches: &ArgMatches, [stdout, stderr]: [Output; 2]) -> WasiCtx {
     let mut wasi = WasiCtx::builder();
     wasi.inherit_stdin().stdout(stdout).stderr(stderr).arg(path.display().to_string());
     for arg in matches.get_many::<String>("args").into_iter().flatten() {
         wasi.arg(arg);
     }
-    for (name, value) in matches.get_many::<Variable>("env").into_iter().flatten() {
-        wasi.env(name, value);
-    }
-    wasi.build()
+    wasi.envs(&env::variables(matches)).build()
 }
 
 fn load(engine: &Engine, path: &Path, call: Option<&str>) -> anyhow::Result<(InstancePre<Host>, Entry)> {
     let shown = path.display();
     let bytes = match Guest::read(path)? {
         Guest::Component(bytes) => bytes,
-        Guest::Module(module) => bail!("{shown} is a core module, and `run` takes components: {}", module.advice()),
+        Guest::Module(module) => bail!("{shown} is a core module, and `run` takes components: {}", module.advice(path)),
     };
     let component = compile(engine, path, &bytes)?;
     let entry =

@@ -1,0 +1,150 @@
+//! Listening: TCP, TLS over it, and HTTP/1.1 connections that stop when they are asked to.
+
+use anyhow::{Context, bail};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::{
+    body::{Bytes, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, io, net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{
+        ServerConfig,
+        crypto::ring,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    },
+};
+use tracing::Instrument;
+
+/// How long a client may take for its TLS handshake, and for the head of each request.
+const CLIENT_WAIT: Duration = Duration::from_secs(30);
+/// How many clients there may be that are no WebSockets yet, or no more.
+const MAX_CLIENTS: usize = 4096;
+
+/// What answers requests.
+pub(crate) trait Service: Clone + Send + Sync + 'static {
+    /// Answers one; `secure` tells whether it came over TLS.
+    fn answer(&self, request: Request<Incoming>, secure: bool) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
+/// A socket that listens, and where.
+pub(crate) struct Listener {
+    tcp: TcpListener,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Listener {
+    /// Listens; port 0 takes a free one.
+    pub(crate) async fn bind(address: &str) -> anyhow::Result<Self> {
+        let tcp = TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on {address}; pass --listen another ADDRESS:PORT, port 0 for a free one")
+        })?;
+        Ok(Listener { tcp, tls: None })
+    }
+
+    pub(crate) fn address(&self) -> io::Result<SocketAddr> {
+        self.tcp.local_addr()
+    }
+
+    /// Serves TLS from now on.
+    pub(crate) fn with_tls(self, mut config: ServerConfig) -> Self {
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Listener { tls: Some(TlsAcceptor::from(Arc::new(config))), ..self }
+    }
+
+    /// Serves until `stop` turns true; then it lets every request that has begun come to its end.
+    pub(crate) async fn serve(&self, service: impl Service, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let mut clients = JoinSet::new();
+        let closing = stop.clone();
+        let mut stopped = pin!(stop.wait_for(|stop| *stop));
+        loop {
+            tokio::select! {
+                accepted = self.tcp.accept(), if clients.len() < MAX_CLIENTS => match accepted {
+                    Ok((tcp, peer)) => {
+                        let client = client(tcp, self.tls.clone(), service.clone(), closing.clone());
+                        clients.spawn(client.instrument(tracing::warn_span!("client", %peer)));
+                    }
+                    Err(error) => {
+                        // Out of descriptors, most likely, until a client goes.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        if clients.join_next().await.is_none() {
+                            bail!("cannot accept connections: {error}");
+                        }
+                    }
+                },
+                Some(_) = clients.join_next() => {}
+                _ = &mut stopped => break,
+            }
+        }
+        while clients.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+async fn client(tcp: TcpStream, tls: Option<TlsAcceptor>, service: impl Service, stop: watch::Receiver<bool>) {
+    let served = async {
+        tcp.set_nodelay(true)?;
+        match tls {
+            None => http(tcp, false, service, stop).await,
+            Some(tls) => {
+                let session = timeout(CLIENT_WAIT, tls.accept(tcp)).await.context("the TLS handshake took too long")?;
+                http(session.context("TLS failed")?, true, service, stop).await
+            }
+        }
+    };
+    if let Err(error) = served.await {
+        tracing::info!("{error:#}");
+    }
+}
+
+/// Serves the requests of one client. After an upgrade the transport is no longer this one's.
+async fn http(
+    transport: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    secure: bool,
+    service: impl Service,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let answer = service_fn(move |request| {
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.answer(request, secure).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(CLIENT_WAIT);
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(transport), answer).with_upgrades());
+    tokio::select! {
+        served = &mut connection => return Ok(served?),
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    Ok(connection.await?)
+}
+
+/// TLS with a certificate chain and a key of PEM files.
+pub(crate) fn tls_of_files(certificate: &Path, key: &Path) -> anyhow::Result<ServerConfig> {
+    let shown = certificate.display();
+    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .with_context(|| format!("cannot read the certificates in {shown}; give a PEM file"))?;
+    if chain.is_empty() {
+        bail!("{shown} has no certificate; give a PEM file with the whole chain, the server's own first");
+    }
+    let key_shown = key.display();
+    let key = PrivateKeyDer::from_pem_file(key)
+        .with_context(|| format!("cannot read a private key in {key_shown}; give a PEM file"))?;
+    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .with_context(|| format!("the certificate in {shown} cannot be used with the key in {key_shown}"))
+}
