@@ -17,8 +17,9 @@ pub(crate) enum Guest {
     Module(CoreModule),
 }
 
-/// What a core module imports and exports, by name.
+/// A core module, and what it imports and exports, by name.
 pub(crate) struct CoreModule {
+    pub(crate) bytes: Vec<u8>,
     pub(crate) imports: Vec<String>,
     pub(crate) exports: Vec<String>,
 }
@@ -31,7 +32,7 @@ impl Guest {
         if Parser::is_component(&bytes) {
             Ok(Guest::Component(bytes))
         } else if Parser::is_core_wasm(&bytes) {
-            let module = CoreModule::parse(&bytes).with_context(|| format!("{shown} is a broken Wasm module"))?;
+            let module = CoreModule::parse(bytes).with_context(|| format!("{shown} is a broken Wasm module"))?;
             Ok(Guest::Module(module))
         } else {
             bail!("{shown} is not WebAssembly: it does not begin with the magic bytes of a component or module")
@@ -40,9 +41,9 @@ impl Guest {
 }
 
 impl CoreModule {
-    fn parse(bytes: &[u8]) -> anyhow::Result<CoreModule> {
+    fn parse(bytes: Vec<u8>) -> anyhow::Result<CoreModule> {
         let (mut imports, mut exports) = (Vec::new(), Vec::new());
-        for payload in Parser::new(0).parse_all(bytes) {
+        for payload in Parser::new(0).parse_all(&bytes) {
             match payload? {
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
@@ -58,17 +59,27 @@ impl CoreModule {
                 _ => {}
             }
         }
-        Ok(CoreModule { imports, exports })
+        Ok(CoreModule { bytes, imports, exports })
     }
 
-    /// What this module needs to become a guest of this program.
-    pub(crate) fn advice(&self) -> &'static str {
-        if self.imports.iter().any(|import| import.starts_with("wasi_snapshot_preview1.")) {
+    /// Whether it has calls that only the pointer-payload ABI has.
+    pub(crate) fn hands_over_payloads(&self) -> bool {
+        let import = |name: &String| name.starts_with("primate.") || name == "env.payloadByteLength";
+        self.imports.iter().any(import) || self.exports.iter().any(|export| export == "websocketMessage")
+    }
+
+    /// What this module needs to become a guest that `run` takes.
+    pub(crate) fn advice(&self, path: &Path) -> String {
+        if self.hands_over_payloads() {
+            return format!("it speaks the pointer-payload ABI, so use `websocket-provider serve {}`", path.display());
+        }
+        let advice = if self.imports.iter().any(|import| import.starts_with("wasi_snapshot_preview1.")) {
             "it was built for WASI preview 1: build it for wasm32-wasip2, or make a component of it with \
              `wasm-tools component new --adapt`"
         } else {
             "make a component of it with `wasm-tools component new`, or build it for wasm32-wasip2"
-        }
+        };
+        advice.to_owned()
     }
 }
 

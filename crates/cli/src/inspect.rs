@@ -2,7 +2,7 @@
 
 use crate::{
     answer,
-    guest::{Guest, compile, entries},
+    guest::{CoreModule, Guest, compile, entries},
 };
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use wasmtime::Engine;
+use websocket_abi_bridge::payload::Module;
 
 pub(crate) fn command() -> Command {
     Command::new("inspect").about("Says what a guest is, what it imports and exports, and how to run it").arg(
@@ -26,12 +27,25 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
     match Guest::read(path)? {
         Guest::Component(bytes) => component(path, &bytes),
-        Guest::Module(module) => {
-            answer(format!("{}: a core module", path.display()))?;
-            list("imports", &module.imports)?;
-            list("exports", &module.exports)?;
-            answer(format!("no command of this program runs it: {}", module.advice()))
+        Guest::Module(module) => core_module(path, &module),
+    }
+}
+
+fn core_module(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
+    let shown = path.display();
+    let loaded = Module::load(&Engine::default(), &module.bytes);
+    match &loaded {
+        Ok(guest) => answer(format!("{shown}: a core module of the pointer-payload ABI, {}", guest.shape()))?,
+        Err(_) => answer(format!("{shown}: a core module"))?,
+    }
+    list("imports", &module.imports)?;
+    list("exports", &module.exports)?;
+    match loaded {
+        Ok(_) => answer(format!("run it with: websocket-provider serve {shown}")),
+        Err(error) if module.hands_over_payloads() => {
+            answer(format!("no command of this program runs it as a guest of the pointer-payload ABI: {error}"))
         }
+        Err(_) => answer(format!("no command of this program runs it: {}", module.advice(path))),
     }
 }
 

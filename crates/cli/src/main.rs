@@ -5,10 +5,14 @@
 mod config;
 mod denied_http;
 mod echo;
+mod engine;
+mod env;
 mod guest;
 mod inspect;
+mod listen;
 mod output;
 mod run;
+mod serve;
 mod stop;
 
 use anyhow::Context;
@@ -39,6 +43,7 @@ fn command() -> Command {
                 .help("How logs are written"),
         )
         .subcommand(run::command())
+        .subcommand(serve::command())
         .subcommand(echo::command())
         .subcommand(inspect::command())
 }
@@ -64,6 +69,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<i32> {
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let ended = match matches.subcommand() {
         Some(("run", matches)) => runtime.block_on(run::run(matches)),
+        Some(("serve", matches)) => runtime.block_on(serve::run(matches)).map(|()| 0),
         Some(("echo", matches)) => runtime.block_on(echo::run(matches)).map(|()| 0),
         Some(("inspect", matches)) => inspect::run(matches).map(|()| 0),
         _ => unreachable!("clap requires a subcommand"),

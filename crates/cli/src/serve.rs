@@ -1,0 +1,207 @@
+//! `serve`: a core module of the pointer-payload ABI as an HTTP server, with the WebSockets that it upgrades to.
+
+use crate::{
+    answer, config,
+    engine::engine,
+    env::{self, Variable},
+    guest::Guest,
+    listen::{Listener, Service, tls_of_files},
+    output::Output,
+    stop::StopRequests,
+};
+use anyhow::{Context, anyhow, bail};
+use bytesize::ByteSize;
+use clap::{Arg, ArgMatches, Command};
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use std::{
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::sync::watch;
+use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
+use websocket_abi_bridge::payload::{EmbeddedStores, Limits, Module, Options, Server};
+use websocket_connection::Endpoint;
+
+/// Idle sockets are looked at this often; the keep-alive finds the dead ones.
+const RECEIVE_WAIT: Duration = Duration::from_secs(3600);
+/// The settings of the core that concern connections which are accepted.
+const SETTINGS: [&str; 8] = [
+    "close-timeout",
+    "write-timeout",
+    "keepalive",
+    "keepalive-interval",
+    "max-message-size",
+    "inbound-buffer",
+    "max-connections",
+    "max-connections-total",
+];
+
+pub(crate) fn command() -> Command {
+    let command = Command::new("serve")
+        .about("Serves HTTP and WebSockets with a core module of the pointer-payload ABI; Ctrl-C closes with 1001")
+        .after_help("Example: websocket-provider serve --listen 127.0.0.1:8080 chat_room.wasm")
+        .arg(
+            Arg::new("guest")
+                .value_name("GUEST.wasm")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("The module that answers requests"),
+        )
+        .arg(
+            Arg::new("listen")
+                .long("listen")
+                .value_name("ADDR")
+                .default_value("127.0.0.1:8080")
+                .help("Where to listen; port 0 takes a free one"),
+        )
+        .arg(
+            Arg::new("tls-cert")
+                .long("tls-cert")
+                .value_name("FILE")
+                .requires("tls-key")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("A PEM file with the certificate chain to serve TLS with"),
+        )
+        .arg(
+            Arg::new("tls-key")
+                .long("tls-key")
+                .value_name("FILE")
+                .requires("tls-cert")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("A PEM file with the private key of --tls-cert"),
+        )
+        .arg(
+            Arg::new("instances")
+                .long("instances")
+                .value_name("COUNT")
+                .default_value("1")
+                .value_parser(clap::value_parser!(u16).range(1..))
+                .help("How many instances answer; each has its own memory, and the sockets that it opened"),
+        )
+        .arg(
+            Arg::new("callback-timeout")
+                .long("callback-timeout")
+                .value_name("DURATION")
+                .default_value("10s")
+                .value_parser(humantime::parse_duration)
+                .help("How long one call of an instance may take before it is ended"),
+        )
+        .arg(
+            Arg::new("memory-limit")
+                .long("memory-limit")
+                .value_name("SIZE")
+                .default_value("256MiB")
+                .value_parser(clap::value_parser!(ByteSize))
+                .help("How much memory an instance may have"),
+        )
+        .arg(
+            Arg::new("store")
+                .long("store")
+                .value_name("FILE")
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("Where the guest's stores are kept; without it, in memory for as long as this runs"),
+        )
+        .arg(env::argument());
+    config::arguments(command, |setting| SETTINGS.contains(&setting.name))
+}
+
+#[derive(Clone)]
+struct Pages(Arc<Server>);
+
+impl Service for Pages {
+    async fn answer(&self, request: Request<Incoming>, secure: bool) -> Response<Full<Bytes>> {
+        self.0.answer(request, secure).await
+    }
+}
+
+pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
+    let address = matches.get_one::<String>("listen").context("no address is given")?;
+    let tls = match (matches.get_one::<PathBuf>("tls-cert"), matches.get_one::<PathBuf>("tls-key")) {
+        (Some(certificate), Some(key)) => Some(tls_of_files(certificate, key)?),
+        _ => None,
+    };
+    let module = load(path)?;
+    let options = options(matches, path)?;
+    let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
+    let mut listener = Listener::bind(address).await?;
+    let address = listener.address()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    if let Some(tls) = tls {
+        listener = listener.with_tls(tls);
+    }
+    let starting = Server::start(module, options);
+    let server = tokio::select! {
+        started = starting => started.map_err(|error| anyhow!("{}: {error}", path.display()))?,
+        () = stop.next() => return Ok(()),
+    };
+    let server = Arc::new(server);
+    answer(format!("listening on {scheme}://{address}/"))?;
+    let (end, ending) = watch::channel(false);
+    let mut serving = pin!(listener.serve(Pages(Arc::clone(&server)), ending));
+    let failed = tokio::select! {
+        served = &mut serving => Some(served),
+        () = stop.next() => None,
+    };
+    let ended = async {
+        end.send_replace(true);
+        match failed {
+            Some(failed) => {
+                server.stop().await;
+                failed
+            }
+            None => tokio::join!(serving, server.stop()).0,
+        }
+    };
+    // Whoever does not want to wait for the clients asks once more.
+    tokio::select! {
+        ended = ended => ended,
+        () = stop.next() => Ok(()),
+    }
+}
+
+fn load(path: &Path) -> anyhow::Result<Module> {
+    let shown = path.display();
+    match Guest::read(path)? {
+        Guest::Component(_) => bail!("{shown} is a component, and `serve` takes core modules: use `run`"),
+        Guest::Module(module) => Module::load(&engine()?, &module.bytes).map_err(|error| anyhow!("{shown}: {error}")),
+    }
+}
+
+fn options(matches: &ArgMatches, path: &Path) -> anyhow::Result<Options> {
+    let mut settings = config::settings(matches)?;
+    settings.receive_wait = RECEIVE_WAIT;
+    let limits = Limits {
+        memory: matches
+            .get_one::<ByteSize>("memory-limit")
+            .and_then(|size| usize::try_from(size.as_u64()).ok())
+            .unwrap_or(usize::MAX),
+        callback: matches.get_one("callback-timeout").copied().context("no callback timeout is given")?,
+    };
+    let stores = match matches.get_one::<PathBuf>("store") {
+        Some(path) => EmbeddedStores::file(path)?,
+        None => EmbeddedStores::in_memory()?,
+    };
+    Ok(Options {
+        name: path.display().to_string(),
+        instances: matches.get_one::<u16>("instances").copied().unwrap_or(1).into(),
+        limits,
+        endpoint: Endpoint::new(settings)?,
+        stores: Arc::new(stores),
+        wasi: wasi(path, env::variables(matches)),
+    })
+}
+
+fn wasi(path: &Path, variables: Vec<Variable>) -> Box<dyn Fn() -> WasiP1Ctx + Send + Sync> {
+    let name = path.display().to_string();
+    Box::new(move || {
+        let mut wasi = WasiCtxBuilder::new();
+        // Each instance has streams of its own: they wait for one another only where they write.
+        wasi.arg(&name).stdout(Output::stdout()).stderr(Output::stderr()).envs(&variables);
+        wasi.build_p1()
+    })
+}
