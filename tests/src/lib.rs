@@ -11,6 +11,7 @@ pub mod kernel;
 pub mod probe;
 mod program;
 mod server;
+mod serving;
 pub mod soak_message;
 
 pub use build::build_guest;
@@ -18,6 +19,7 @@ pub use component::{component, component_with};
 pub use host::{Guest, Host, Limits};
 pub use program::{Running, example_path, guest, guest_path, interrupt, program, run, target, unruly};
 pub use server::{Behaviour, Seen, Server};
+pub use serving::{Answered, Client, Serving};
 pub use test_peer::soon;
 
 use std::io::Write;

@@ -89,6 +89,11 @@ impl Running {
         }
     }
 
+    /// The number of its process.
+    pub fn process(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Sends the signal of Ctrl-C; gives the exit status and what was logged.
     pub async fn interrupt(mut self) -> (ExitStatus, String) {
         interrupt(&self.child).await;

@@ -72,8 +72,8 @@ impl Instance {
         }
         let limit = store.data().shared.limits.callback;
         let instantiated = timeout(limit, linker.instantiate_async(&mut store, module.compiled())).await;
-        let instance =
-            instantiated.map_err(|_| too_long("instantiating it", limit))?.context("it cannot be instantiated")?;
+        let instance = instantiated.map_err(|_| too_long("instantiating it", limit))?;
+        let instance = instance.map_err(|error| brief("its instantiation", error))?;
         let mut instance = Instance { store, instance };
         for entry in ["_initialize", "_start"] {
             match instance.call(entry, &[]).await {
@@ -160,8 +160,18 @@ impl Instance {
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         let limit = self.store.data().shared.limits.callback;
         let called = timeout(limit, function.call_async(&mut self.store, arguments, &mut results)).await;
-        called.map_err(|_| too_long(&format!("`{name}`"), limit))?.with_context(|| format!("in `{name}`"))?;
+        called.map_err(|_| too_long(&format!("`{name}`"), limit))?.map_err(|error| brief(name, error))?;
         Ok(results)
+    }
+}
+
+/// In one line which call failed and why; the way through the guest's functions, a line for each, is for whoever
+/// debugs it.
+fn brief(call: &str, error: Error) -> Error {
+    tracing::debug!("{error:?}");
+    match error.downcast_ref::<I32Exit>() {
+        Some(_) => error,
+        None => Error::msg(format!("in `{call}`: {}", error.root_cause())),
     }
 }
 

@@ -65,8 +65,7 @@ impl Outbox {
             tracing::info!(bytes = state.bytes, bound = self.bound, "a client reads too slowly, and is closed");
             return state.give_up(1008, "too slow");
         }
-        state.bytes += message.len();
-        state.queue.push_back(message);
+        state.push(message);
         self.waiting.notify_one();
     }
 
@@ -97,6 +96,11 @@ impl Outbox {
 }
 
 impl State {
+    fn push(&mut self, message: Message) {
+        self.bytes += message.len();
+        self.queue.push_back(message);
+    }
+
     fn take(&mut self) -> Option<Message> {
         let message = self.queue.pop_front()?;
         self.bytes -= message.len();
@@ -112,7 +116,7 @@ impl State {
         match &self.connection {
             Some(connection) => closed(connection, info),
             // The task sends it once the handshake is done.
-            None => self.queue.push_back(Message::Close(info)),
+            None => self.push(Message::Close(info)),
         }
     }
 
@@ -179,5 +183,48 @@ async fn exchange(
                 Ok(Some(Message::Close(_))) | Err(_) => return,
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn next(outbox: &Outbox) -> Message {
+        let message = outbox.next().await;
+        outbox.sent();
+        message
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_before_the_handshake_is_done_waits_in_order_and_nothing_follows_a_close() {
+        let outbox = Outbox::new(10);
+        let close = Message::Close(CloseInfo { code: 1000, reason: None });
+        for message in [Message::Text("a".to_owned()), close.clone(), Message::Text("b".to_owned())] {
+            outbox.send(message);
+        }
+        assert_eq!(next(&outbox).await, Message::Text("a".to_owned()));
+        assert_eq!(next(&outbox).await, close);
+        assert!(outbox.state.lock().queue.is_empty());
+    }
+
+    #[tokio::test]
+    async fn giving_up_before_the_handshake_is_done_leaves_one_close() {
+        let outbox = Outbox::new(10);
+        outbox.send(Message::Text("forgotten".to_owned()));
+        outbox.give_up(1011, "why");
+        let close = Message::Close(CloseInfo { code: 1011, reason: Some("why".to_owned()) });
+        assert_eq!(next(&outbox).await, close);
+        assert_eq!(outbox.state.lock().bytes, 0);
+    }
+
+    #[tokio::test]
+    async fn one_message_may_exceed_the_bound_and_a_second_is_too_much() {
+        let outbox = Outbox::new(10);
+        outbox.send(Message::Binary(vec![0; 100].into()));
+        assert!(!outbox.state.lock().closing);
+        outbox.send(Message::Binary(vec![0; 1].into()));
+        let close = Message::Close(CloseInfo { code: 1008, reason: Some("too slow".to_owned()) });
+        assert_eq!(next(&outbox).await, close);
     }
 }

@@ -278,6 +278,8 @@ impl Work {
         let response = upgrade.response();
         let outbox = Outbox::new(self.outbox_bound);
         sockets.insert(id, Socket { outbox: Arc::clone(&outbox), session });
+        // Before the client can know, and come again.
+        self.load.sockets.store(sockets.len(), Relaxed);
         tokio::spawn(socket::serve(id, upgrade, outbox, self.events.clone(), self.era));
         response
     }

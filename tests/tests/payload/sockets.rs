@@ -1,0 +1,169 @@
+//! Sockets of modules: what goes both ways, and how they begin and end.
+
+use super::*;
+use std::time::{Duration, Instant};
+use tests::{Answered, Serving};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    client_async,
+    tungstenite::{client::IntoClientRequest, protocol::CloseFrame},
+};
+
+const ECHOES: [&str; 2] =
+    [include_str!("../../guests/echo-shipped.wat"), include_str!("../../guests/echo-proposal.wat")];
+
+#[tokio::test]
+async fn text_and_binary_of_every_size_come_back_in_both_dialects() {
+    for echo in ECHOES {
+        let serving = Serving::start(echo, &[]).await;
+        let mut client = serving.dial().await;
+        for size in [0, 1, 125, 126, 65_535, 65_536, 1 << 20, 16 << 20] {
+            echoes(&mut client, text(&"é".repeat(size / 2))).await;
+            echoes(&mut client, binary(vec![size as u8; size])).await;
+        }
+        let (status, log) = serving.interrupt().await;
+        assert!(status.success() && log.is_empty(), "{status}: {log}");
+        assert_eq!(close_code(&mut client).await, 1001);
+    }
+}
+
+#[tokio::test]
+async fn a_guest_closes_with_1000_and_a_client_with_what_it_likes() {
+    for echo in ECHOES {
+        let serving = Serving::start(echo, &[]).await;
+        let mut client = serving.dial().await;
+        soon(client.send(text("close"))).await.unwrap();
+        assert_eq!(close_code(&mut client).await, 1000);
+        assert!(soon(client.next()).await.is_none());
+        let mut client = serving.dial().await;
+        soon(client.close(Some(CloseFrame { code: 4321.into(), reason: "".into() }))).await.unwrap();
+        assert_eq!(close_code(&mut client).await, 4321);
+        assert!(soon(client.next()).await.is_none());
+        let (status, log) = serving.interrupt().await;
+        assert!(status.success() && log.is_empty(), "{status}: {log}");
+    }
+}
+
+#[tokio::test]
+async fn the_host_answers_pings_of_which_the_guest_learns_nothing() {
+    let serving = Serving::start(guest(&[]), &[]).await;
+    let mut client = serving.dial().await;
+    soon(client.send(Message::Ping("p".into()))).await.unwrap();
+    assert_eq!(soon(client.next()).await.unwrap().unwrap(), Message::Pong("p".into()));
+    echoes(&mut client, text("still there")).await;
+}
+
+#[tokio::test]
+async fn a_silent_client_is_pinged_and_given_up() {
+    let serving = Serving::start(guest(&[]), &["--keepalive-interval", "1s"]).await;
+    let mut client = serving.dial().await;
+    assert!(matches!(soon(client.next()).await, Some(Ok(Message::Ping(_)))));
+    // A client that is not polled answers nothing.
+    let mut tcp = client.into_inner();
+    let mut rest = Vec::new();
+    soon(tokio::io::AsyncReadExt::read_to_end(&mut tcp, &mut rest)).await.unwrap();
+    assert!(rest.ends_with(b"keep-alive timeout"), "{rest:?}");
+}
+
+#[tokio::test]
+async fn a_message_of_the_open_callback_is_the_first() {
+    let greeting = "(call $hold) (i64.store (i32.const 8) (i64.load (i32.const 1024)))
+        (i64.store (i32.const 16) (i64.const 0x0000000200000000)) (i32.store16 (i32.const 24) (i32.const 0x6968))
+        (call $send (i32.const 8) (i32.const 18)) (call $websocketSend)";
+    let serving = Serving::start(guest(&[("websocketOpen", greeting)]), &[]).await;
+    for _ in 0..3 {
+        let mut client = serving.dial().await;
+        assert_eq!(soon(client.next()).await.unwrap().unwrap(), text("hi"));
+        echoes(&mut client, text("and on")).await;
+    }
+}
+
+#[tokio::test]
+async fn every_socket_ends_with_one_close_callback_whoever_closes_it() {
+    // Counts, and tells the count to whoever sends a message next.
+    let count = "(call $hold) (i32.store (i32.const 512) (i32.add (i32.load (i32.const 512)) (i32.const 1)))";
+    let tell = "(call $hold)
+        (if (i32.eq (call $length) (i32.const 16))
+            (then (call $send (i32.const 1024) (i32.const 8)) (call $websocketClose))
+            (else
+                (i32.store8 (i32.const 1040) (i32.add (i32.load (i32.const 512)) (i32.const 48)))
+                (call $send (i32.const 1024) (i32.const 17)) (call $websocketSend)))";
+    let serving = Serving::start(guest(&[("websocketMessage", tell), ("websocketClose", count)]), &[]).await;
+    let mut teller = serving.dial().await;
+    // An empty message has the guest close; what it sends after that is for nobody.
+    let mut first = serving.dial().await;
+    soon(first.send(text(""))).await.unwrap();
+    assert_eq!(close_code(&mut first).await, 1000);
+    assert!(soon(first.next()).await.is_none());
+    let mut second = serving.dial().await;
+    soon(second.close(None)).await.unwrap();
+    while soon(second.next()).await.is_some() {}
+    drop(serving.dial().await);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        soon(teller.send(text("?"))).await.unwrap();
+        match soon(teller.next()).await.unwrap().unwrap() {
+            told if told == text("3") => break,
+            told => assert!(Instant::now() < deadline, "{told:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_first_subprotocol_on_offer_is_chosen() {
+    let serving = Serving::start(guest(&[]), &[]).await;
+    let mut request = format!("ws://{}/", serving.address).into_client_request().unwrap();
+    request.headers_mut().insert("sec-websocket-protocol", "chat, log".parse().unwrap());
+    let tcp = TcpStream::connect(&serving.address).await.unwrap();
+    let (_client, response) = soon(client_async(request, tcp)).await.unwrap();
+    assert_eq!(response.headers()["sec-websocket-protocol"], "chat");
+}
+
+const HANDSHAKE: &str = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+
+#[tokio::test]
+async fn what_is_no_handshake_is_refused_though_the_guest_upgrades() {
+    for module in [guest(&[]), ECHOES[1].to_owned()] {
+        let serving = Serving::start(module, &[]).await;
+        let plain: Answered = serving.ask("GET", "/", "", "").await;
+        assert_eq!((plain.status, plain.values("sec-websocket-version")), (426, vec!["13"]), "{plain:?}");
+        let old = serving.ask("GET", "/", &HANDSHAKE.replace("13", "8"), "").await;
+        assert_eq!(old.status, 426, "{old:?}");
+        let keyless = serving.ask("GET", "/", &HANDSHAKE.replace("dGhl", ""), "").await;
+        assert_eq!(keyless.status, 400, "{keyless:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_number_in_use_is_refused_with_500_and_free_again_after_its_socket() {
+    let serving = Serving::start(guest(&[("sendResponse", "(call $upgrade (i64.const 5))")]), &[]).await;
+    let mut first = serving.dial().await;
+    let refused = serving.ask("GET", "/", HANDSHAKE, "").await;
+    assert_eq!(refused.status, 500, "{refused:?}");
+    echoes(&mut first, text("not touched")).await;
+    soon(first.close(None)).await.unwrap();
+    while soon(first.next()).await.is_some() {}
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut again = loop {
+        match serving.try_dial("/").await {
+            Ok(client) => break client,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+    };
+    echoes(&mut again, text("its number is free")).await;
+    let (_, log) = serving.interrupt().await;
+    assert!(log.contains("number of a socket that is open") && log.contains("id=5"), "{log}");
+}
+
+#[tokio::test]
+async fn the_sockets_of_instances_have_numbers_of_their_own() {
+    let serving = Serving::start(guest(&[]), &["--instances", "3"]).await;
+    let mut clients = Vec::new();
+    for _ in 0..9 {
+        clients.push(serving.dial().await);
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        echoes(client, text(&number.to_string())).await;
+    }
+}
