@@ -1,201 +1,198 @@
 //! Frames off the wire into a live connection, between whatever a guest does with it.
 
-use crate::reference::{CLOSE, End, PONG, TEXT, decode};
+use crate::{
+    case::{Case, Ending, Step},
+    guest::{Guest, LATE, Seen},
+    peer::{Order, Wire, frame, peer},
+    reference::{CLOSE, End, Frame, PING, PONG, Stream, decode},
+};
 use arbitrary::{Arbitrary, Unstructured};
 use std::{sync::LazyLock, time::Duration};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, duplex, split},
-    runtime::Builder,
-    time::{sleep, timeout},
+    io::duplex,
+    runtime::{Builder, Handle},
+    sync::mpsc::unbounded_channel,
+    task::yield_now,
+    time::{Instant, sleep},
 };
-use websocket_connection::{CloseInfo, ConnectConfig, Connection, Endpoint, Error, Message, Settings};
+use websocket_connection::{ConnectConfig, ConnectionState, Endpoint, Error, Settings};
 
-#[derive(Debug, Arbitrary)]
-struct Case {
-    is_client: bool,
-    largest: u8,
-    small_inbox: bool,
-    steps: Vec<Step>,
-}
-
-#[derive(Debug, Arbitrary)]
-enum Step {
-    /// Bytes of the peer.
-    Wire(Vec<u8>),
-    /// A frame of the peer, with a right length and mask.
-    Frame(u8, Vec<u8>),
-    Receive,
-    Text(String),
-    Binary(Vec<u8>),
-    Ping(Vec<u8>),
-    Pong(Vec<u8>),
-    Close(Option<u16>, Option<String>),
-    /// Lets time pass, in milliseconds.
-    Pause(u16),
-}
-
-/// Longer than all pauses and every limit of the connection together.
-const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+// An endpoint reads the certificates of the system, which takes longer than all of this.
+static ENDPOINTS: LazyLock<[Endpoint; 2]> = LazyLock::new(|| {
+    ["1", "1MiB"].map(|inbound_buffer| {
+        let mut settings = Settings::default();
+        settings.set("inbound-buffer", inbound_buffer).expect("a size");
+        Endpoint::new(settings).expect("good settings")
+    })
+});
 
 /// Runs one case; fails where the connection does not do as the contract says.
 pub fn frames(data: &[u8]) {
-    let Ok(case) = Case::arbitrary_take_rest(Unstructured::new(data)) else { return };
+    let Ok(case) = Case::arbitrary(&mut Unstructured::new(data)) else { return };
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
-    runtime.block_on(async { timeout(LONG, play(case)).await.expect("nothing waits for ever") });
+    runtime.block_on(play(case));
 }
 
-/// What the guest saw.
-#[derive(Default)]
-struct Seen {
-    messages: Vec<(u8, Vec<u8>)>,
-    failure: Option<Error>,
-    over: bool,
-}
-
-impl Seen {
-    async fn receive(&mut self, connection: &Connection) {
-        let outcome = connection.receive().await;
-        assert!(!self.over || outcome == Err(Error::ConnectionClosed), "{outcome:?} after the end");
-        match outcome {
-            Ok(None) => {}
-            Ok(Some(message)) => {
-                assert!(self.failure.is_none(), "{message:?} after {:?}", self.failure);
-                self.messages.push(flat(message));
-            }
-            Err(Error::ConnectionClosed) => self.over = true,
-            Err(error) => {
-                assert!(self.failure.is_none(), "{error} after {:?}", self.failure);
-                self.failure = Some(error);
-            }
-        }
-    }
-}
-
-fn flat(message: Message) -> (u8, Vec<u8>) {
-    match message {
-        Message::Text(text) => (TEXT, text.into_bytes()),
-        Message::Binary(data) => (2, data.into()),
-        Message::Ping(data) => (9, data.into()),
-        Message::Pong(data) => (PONG, data.into()),
-        Message::Close(CloseInfo { code: 1005, reason: None }) => (CLOSE, vec![]),
-        Message::Close(info) => {
-            (CLOSE, [&info.code.to_be_bytes()[..], info.reason.unwrap_or_default().as_bytes()].concat())
-        }
-    }
-}
-
-async fn play(case: Case) {
-    // An endpoint reads the certificates of the system, which takes longer than all of this.
-    static ENDPOINTS: LazyLock<[Endpoint; 2]> = LazyLock::new(|| {
-        ["1", "1MiB"].map(|inbound_buffer| {
-            let mut settings = Settings::default();
-            settings.set("inbound-buffer", inbound_buffer).expect("a size");
-            settings.set("keepalive", "false").expect("a choice");
-            Endpoint::new(settings).expect("good settings")
-        })
-    });
-    let (largest, endpoint) = (usize::from(case.largest) + 1, &ENDPOINTS[usize::from(!case.small_inbox)]);
+async fn play(mut case: Case) {
+    let endpoint = &ENDPOINTS[usize::from(!case.small_inbox)];
+    let settings = endpoint.settings();
     let config = ConnectConfig {
         url: "ws://localhost/".to_owned(),
-        max_message_size: Some(largest),
+        max_message_size: Some(case.largest),
+        keepalive: Some(case.keepalive.is_some()),
+        keepalive_interval: case.keepalive,
         ..ConnectConfig::default()
     };
-    let (near, far) = duplex(1 << 20);
+    let (near, far) = duplex(case.pipe);
     let connection = endpoint.over(near, case.is_client, config).expect("good wishes");
-    let (mut from, mut to) = split(far);
-    let heard = tokio::spawn(async move {
-        let mut heard = Vec::new();
-        // How the connection ends is not the question here.
-        let _ = from.read_to_end(&mut heard).await;
-        heard
-    });
-    let (mut wire, mut sent, mut seen) = (Vec::new(), Vec::new(), Seen::default());
-    let (mut closed, mut state) = (false, connection.state());
-    for step in case.steps {
-        match step {
-            Step::Wire(bytes) => say(&mut to, &mut wire, &bytes).await,
-            Step::Frame(first, payload) => say(&mut to, &mut wire, &frame(first, &payload, !case.is_client)).await,
-            Step::Receive => seen.receive(&connection).await,
-            Step::Text(text) => send(&connection, Message::Text(text), largest, &mut sent).await,
-            Step::Binary(data) => send(&connection, Message::Binary(data.into()), largest, &mut sent).await,
-            Step::Ping(data) => send(&connection, Message::Ping(data.into()), 125, &mut sent).await,
-            Step::Pong(data) => send(&connection, Message::Pong(data.into()), 125, &mut sent).await,
-            Step::Close(code, reason) => closed |= connection.close(code, reason).is_ok(),
-            Step::Pause(millis) => sleep(Duration::from_millis(millis.into())).await,
-        }
-        let now = connection.state();
-        assert!(state <= now, "from {state:?} to {now:?}");
-        state = now;
-    }
-    // The peer ends what it says, and the guest takes the rest.
-    let _ = to.shutdown().await;
-    while !seen.over {
-        seen.receive(&connection).await;
-    }
-    drop(connection);
-    let expected = decode(&wire, !case.is_client, largest, true);
-    assert!(expected.messages.starts_with(&seen.messages), "{:?} instead of {:?}", seen.messages, expected.messages);
-    if !closed {
-        assert_eq!(seen.messages, expected.messages);
-        match (expected.end, &seen.failure) {
-            (End::Closed, None) | (End::Cut, Some(Error::Io(_))) => {}
-            (End::Broken, Some(Error::Protocol(_) | Error::InvalidMessage(_))) => {}
-            (end, failure) => panic!("{failure:?} instead of {end:?}"),
-        }
-    }
-    let heard = decode(&heard.await.expect("it hears to the end"), case.is_client, usize::MAX, false);
-    assert_ne!(heard.end, End::Broken, "what is sent breaks the rules");
-    // Pongs are the guest's and the answers to pings.
-    let data = |messages: &[(u8, Vec<u8>)]| {
-        messages.iter().filter(|(kind, _)| *kind != PONG && *kind != CLOSE).cloned().collect::<Vec<_>>()
+    let (orders, received) = unbounded_channel();
+    let peer = tokio::spawn(peer(far, received));
+    let order = |order| {
+        // A peer that is gone follows no orders.
+        let _ = orders.send(order);
     };
-    assert!(data(&sent).starts_with(&data(&heard.messages)), "what is heard is not what was sent");
-    let closes = heard.messages.iter().filter(|(kind, _)| *kind == CLOSE).count();
-    assert!(closes <= 1 && (closes == 0 || heard.messages.last().is_some_and(|(kind, _)| *kind == CLOSE)));
+    let mut guest = Guest { connection, settings, largest: case.largest, seen: Seen::default() };
+    for (step, others_turn) in std::mem::take(&mut case.steps) {
+        match step {
+            Step::Wire(bytes) => order(Order::Say(bytes)),
+            Step::Frame(first, payload) => order(Order::Say(frame(first, &payload, !case.is_client))),
+            Step::PeerReads(reads) => {
+                guest.seen.peer_stalled |= !reads;
+                order(Order::Read(reads));
+            }
+            Step::PeerEnds => {
+                guest.seen.peer_ended = true;
+                order(Order::End);
+            }
+            Step::PeerVanishes => {
+                guest.seen.peer_vanished = true;
+                order(Order::Vanish);
+            }
+            step => guest.act(step).await,
+        }
+        if others_turn {
+            yield_now().await;
+        }
+        guest.watch_state();
+    }
+    let limit = match (&case.ending, case.keepalive) {
+        (Ending::Close, _) => {
+            guest.act(Step::Close(None, None)).await;
+            settings.close_timeout
+        }
+        (Ending::Wait, Some(interval)) => settings.close_timeout.max(2 * interval),
+        (Ending::Wait | Ending::Peer, _) => {
+            guest.seen.peer_ended = true;
+            order(Order::End);
+            Duration::ZERO
+        }
+        (Ending::Drop, _) => Duration::ZERO,
+    };
+    let begun = Instant::now();
+    while case.ending != Ending::Drop && !guest.seen.over {
+        guest.act(Step::Receive).await;
+        guest.watch_state();
+        assert!(begun.elapsed() <= limit + LATE, "the end takes {:?}", begun.elapsed());
+    }
+    let Guest { connection, seen, .. } = guest;
+    let was_open = connection.state() == ConnectionState::Open;
+    assert!(!(seen.over && was_open), "open after the end");
+    drop(connection);
+    sleep(settings.close_timeout + LATE).await;
+    let alive = Handle::current().metrics().num_alive_tasks();
+    assert_eq!(alive, usize::from(!peer.is_finished()), "the connection's task outlives the close timeout");
+    drop(orders);
+    let wire = peer.await.expect("the peer reads to the end");
+    check(&case, &seen, was_open, &wire);
 }
 
-/// Writes what the peer says, as far as the connection takes it.
-async fn say(to: &mut (impl AsyncWriteExt + Unpin), wire: &mut Vec<u8>, bytes: &[u8]) {
-    // Once the connection is gone nobody hears it.
-    if to.write_all(bytes).await.is_ok() {
-        wire.extend(bytes);
+/// Holds what the guest saw, and what the peer heard, to what each of them said.
+fn check(case: &Case, seen: &Seen, dropped_open: bool, wire: &Wire) {
+    let said = decode(&wire.said, !case.is_client, case.largest, true);
+    assert!(said.messages.starts_with(&seen.received), "{:?} instead of {:?}", seen.received, said.messages);
+    if seen.over {
+        check_end(case, seen, &said);
+    }
+    let heard = decode(&wire.heard, case.is_client, usize::MAX, false);
+    assert!(!matches!(heard.end, End::Broken(_)), "what is sent breaks the rules");
+    // The keep-alive's pings have eight bytes.
+    let is_data = |(kind, data): &&Frame| match *kind {
+        PING => case.keepalive.is_none() || data.len() != 8,
+        kind => kind != PONG && kind != CLOSE,
+    };
+    let (sent, arrived): (Vec<_>, Vec<_>) =
+        (seen.sent.iter().filter(is_data).collect(), heard.messages.iter().filter(is_data).collect());
+    assert!(sent.starts_with(&arrived), "{arrived:?} is heard, and {sent:?} was sent");
+    check_pongs(seen, &said, &heard);
+    if heard.end == End::Closed {
+        assert_eq!(arrived.len(), sent.len(), "what was sent before the close frame did not leave");
+        assert_eq!(heard.rest, 0, "bytes follow the close frame");
+        let mut order = heard.messages.iter();
+        assert!(seen.sent.iter().all(|sent| order.any(|heard| heard == sent)), "not in the order of sends");
+    }
+    check_close(case, seen, dropped_open, &said, &heard);
+}
+
+/// Holds how a connection ended, and what came before, to what the peer said.
+fn check_end(case: &Case, seen: &Seen, said: &Stream) {
+    let all = seen.received == said.messages;
+    // Where the guest is slow, the end of closing may come before all is read.
+    let size: usize = said.messages.iter().map(|(_, data)| data.len() + 64).sum();
+    let may_lack = seen.closed.is_some() && (case.small_inbox || size >= 1 << 20);
+    match (said.end, &seen.failure) {
+        (_, Some(Error::Timeout)) if may_lack => {}
+        (_, Some(Error::Io(_))) if may_lack && seen.peer_vanished => {}
+        (End::Closed, None) if all => {}
+        (End::Cut, Some(Error::Io(_))) if all && (seen.peer_ended || seen.peer_vanished) => {}
+        (End::Cut, Some(Error::Timeout)) if all && (seen.closed.is_some() || case.keepalive.is_some()) => {}
+        (End::Broken(1002 | 1007), Some(Error::Protocol(_))) if all => {}
+        (End::Broken(1009), Some(Error::InvalidMessage(_))) if all => {}
+        (end, failure) => panic!("{failure:?} after {:?} instead of {end:?} after {:?}", seen.received, said.messages),
     }
 }
 
-async fn send(connection: &Connection, message: Message, most: usize, sent: &mut Vec<(u8, Vec<u8>)>) {
-    let (fits, said) = (message.len() <= most, flat(message.clone()));
-    match connection.send(message).await {
-        Ok(()) => {
-            assert!(fits, "too much was sent");
-            sent.push(said);
-        }
-        Err(Error::InvalidMessage(_)) => assert!(!fits, "too little was refused"),
-        // A send that fails says that the end is near, and takes nothing from what is received.
-        Err(Error::ConnectionClosed | Error::Io(_)) => {}
-        Err(error) => panic!("send gave {error}"),
+/// Pongs are the guest's, or each the answer to a ping; only pings that others follow may lack one.
+fn check_pongs(seen: &Seen, said: &Stream, heard: &Stream) {
+    let of = |messages: &[Frame], wanted| -> Vec<Vec<u8>> {
+        messages.iter().filter(|(kind, _)| *kind == wanted).map(|(_, data)| data.clone()).collect()
+    };
+    let (pings, pongs) = (of(&said.messages, PING), of(&heard.messages, PONG));
+    if let Some(last) = pings.last()
+        && heard.end == End::Closed
+        && seen.over
+        && seen.closed.is_none()
+    {
+        assert!(pongs.contains(last), "no pong answers {last:?}");
+    }
+    let mut owed = [of(&seen.sent, PONG), pings].concat();
+    for pong in pongs {
+        let place = owed.iter().position(|owed| *owed == pong);
+        owed.swap_remove(place.unwrap_or_else(|| panic!("a pong that answers nothing: {pong:?}")));
     }
 }
 
-fn frame(first: u8, payload: &[u8], masked: bool) -> Vec<u8> {
-    let mut frame = vec![first];
-    let bit = if masked { 0x80 } else { 0 };
-    match payload.len() {
-        length @ ..=125 => frame.push(bit | length as u8),
-        length @ ..=65_535 => {
-            frame.push(bit | 126);
-            frame.extend((length as u16).to_be_bytes());
+/// Holds the close frame that goes out to who closed, and why.
+fn check_close(case: &Case, seen: &Seen, dropped_open: bool, said: &Stream, heard: &Stream) {
+    let code = |code: u16| code.to_be_bytes().to_vec();
+    let by_peer = match (said.end, said.messages.last()) {
+        (End::Closed, Some((_, payload))) => Some(payload.iter().take(2).copied().collect()),
+        (End::Broken(why), _) => Some(code(why)),
+        _ => case.keepalive.map(|_| [&code(1011)[..], b"keep-alive timeout"].concat()),
+    };
+    match heard.messages.last().filter(|_| heard.end == End::Closed) {
+        Some((_, payload)) => {
+            let right = match &seen.closed {
+                Some(own) => payload == own,
+                None => Some(payload) == by_peer.as_ref() || dropped_open && *payload == code(1001),
+            };
+            assert!(right, "{payload:?} closes, {:?} or {by_peer:?} should", seen.closed);
         }
-        length => {
-            frame.push(bit | 127);
-            frame.extend((length as u64).to_be_bytes());
+        None => {
+            // Without a close frame of the peer's, its end is the loss of the connection.
+            let lost = seen.peer_vanished || seen.peer_ended && said.end == End::Cut;
+            // Whoever is silent for too long is not waited for.
+            let silent = case.keepalive.is_some() && seen.closed.is_none() && said.end == End::Cut && case.pipe < 64;
+            assert!(lost || silent || seen.peer_stalled, "no close frame is heard");
         }
     }
-    if masked {
-        let key = [0x12, 0x34, 0x56, 0x78];
-        frame.extend(key);
-        frame.extend(payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    } else {
-        frame.extend(payload);
-    }
-    frame
 }

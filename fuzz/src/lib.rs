@@ -1,8 +1,11 @@
 //! The bodies of the fuzz targets, and a test that replays what is kept of their inputs.
 
+mod case;
 mod config;
 mod frames;
+mod guest;
 mod handshake;
+mod peer;
 mod reference;
 
 pub use config::config;

@@ -1,159 +1,137 @@
 //! A decoder of frames to hold the product's against: all bytes at once, as plain as RFC 6455 section 5 has it.
 
+/// A message, or a control frame: its opcode and its payload.
+pub type Frame = (u8, Vec<u8>);
+
 /// What a whole stream says.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Stream {
     /// Messages, control frames included, in the order in which they end.
-    pub messages: Vec<(u8, Vec<u8>)>,
+    pub messages: Vec<Frame>,
     /// What ends it.
     pub end: End,
+    /// How many bytes come after the end.
+    pub rest: usize,
 }
 
-#[derive(Debug, Default, PartialEq, Eq, Clone, Copy)]
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub enum End {
     /// The bytes.
-    #[default]
     Cut,
     /// A close frame, which is the last message.
     Closed,
-    /// The rules are broken, or a message is too large.
-    Broken,
+    /// The rules are broken, or a message is too large: the close code that says so.
+    Broken(u16),
 }
 
 pub const TEXT: u8 = 1;
+pub const BINARY: u8 = 2;
 pub const CLOSE: u8 = 8;
+pub const PING: u8 = 9;
 pub const PONG: u8 = 10;
+
+const PROTOCOL: End = End::Broken(1002);
+const NOT_UTF8: End = End::Broken(1007);
+const TOO_LARGE: End = End::Broken(1009);
 
 /// Decodes what one end sent: masked or not, with messages of at most so many bytes, and close codes that are
 /// defined or any that the contract lets a guest send.
 pub fn decode(mut wire: &[u8], masked: bool, largest: usize, defined_codes: bool) -> Stream {
-    let mut stream = Stream::default();
-    let mut partial: Option<(u8, Vec<u8>)> = None;
-    loop {
-        match frame(wire, masked) {
-            Err(()) => stream.end = End::Broken,
-            Ok(None) => {
-                // Of a frame that is not whole, the header, and the text so far, may be wrong already.
-                if header(wire, masked)
-                    .is_ok_and(|header| header.is_some_and(|header| !fits(&header, &partial, largest)))
-                    || begins_badly(wire, masked, &partial)
-                {
-                    stream.end = End::Broken;
+    let mut messages = Vec::new();
+    let mut partial = None;
+    let end = loop {
+        match frame(&mut wire, masked, largest, defined_codes, &mut partial) {
+            Ok(None) => {}
+            Ok(Some(message)) => {
+                messages.push(message);
+                if messages.last().is_some_and(|(kind, _)| *kind == CLOSE) {
+                    break End::Closed;
                 }
             }
-            Ok(Some((first, payload, rest))) => {
-                wire = rest;
-                let (is_final, opcode) = (first & 0x80 != 0, first & 0x0F);
-                match opcode {
-                    0..=2 => {
-                        if (opcode == 0) != partial.is_some() {
-                            stream.end = End::Broken;
-                            return stream;
-                        }
-                        let (kind, mut data) = partial.take().unwrap_or((opcode, Vec::new()));
-                        data.extend(payload);
-                        if data.len() > largest || kind == TEXT && !is_text(&data, is_final) {
-                            stream.end = End::Broken;
-                            return stream;
-                        }
-                        if is_final {
-                            stream.messages.push((kind, data));
-                        } else {
-                            partial = Some((kind, data));
-                        }
-                    }
-                    CLOSE if !is_close(&payload, defined_codes) => stream.end = End::Broken,
-                    CLOSE => {
-                        stream.messages.push((CLOSE, payload));
-                        stream.end = End::Closed;
-                    }
-                    _ => stream.messages.push((opcode, payload)),
-                }
-                if stream.end == End::Cut {
-                    continue;
-                }
-            }
+            Err(end) => break end,
         }
-        return stream;
+    };
+    Stream { messages, end, rest: wire.len() }
+}
+
+/// Takes a frame off the wire; gives the message that it ends. Of a frame that is not whole, the header, and the text so
+/// far, may be wrong already.
+fn frame(
+    wire: &mut &[u8],
+    masked: bool,
+    largest: usize,
+    defined_codes: bool,
+    partial: &mut Option<Frame>,
+) -> Result<Option<Frame>, End> {
+    let header = header(wire, masked)?;
+    let rest = &wire[header.size..];
+    let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+    let is_whole = rest.len() >= length;
+    let (payload, rest) = rest.split_at(length.min(rest.len()));
+    let payload = payload.iter().zip(header.key.iter().cycle()).map(|(byte, key)| byte ^ key);
+    if header.opcode >= CLOSE {
+        if !is_whole {
+            return Err(End::Cut);
+        }
+        let payload: Vec<u8> = payload.collect();
+        if header.opcode == CLOSE {
+            check_close(&payload, defined_codes)?;
+        }
+        *wire = rest;
+        return Ok(Some((header.opcode, payload)));
     }
+    if (header.opcode == 0) != partial.is_some() {
+        return Err(PROTOCOL);
+    }
+    let (kind, mut data) = partial.take().unwrap_or((header.opcode, Vec::new()));
+    if data.len().saturating_add(length) > largest {
+        return Err(TOO_LARGE);
+    }
+    data.extend(payload);
+    if kind == TEXT && !is_text(&data, is_whole && header.is_final) {
+        return Err(NOT_UTF8);
+    }
+    if !is_whole {
+        return Err(End::Cut);
+    }
+    *wire = rest;
+    if header.is_final {
+        return Ok(Some((kind, data)));
+    }
+    *partial = Some((kind, data));
+    Ok(None)
 }
 
 struct Header {
-    first: u8,
+    is_final: bool,
+    opcode: u8,
     length: u64,
     key: [u8; 4],
     size: usize,
 }
 
-/// A frame's header: an error where it breaks the rules, nothing where it is not whole.
-fn header(wire: &[u8], masked: bool) -> Result<Option<Header>, ()> {
-    let [first, second, ..] = *wire else { return Ok(None) };
-    let (length, mut size) = match second & 0x7F {
-        126 => match wire.get(2..4) {
-            Some(bytes) => (u64::from(u16::from_be_bytes([bytes[0], bytes[1]])), 4),
-            None => return Ok(None),
-        },
-        127 => match wire.get(2..10) {
-            Some(bytes) => (u64::from_be_bytes(bytes.try_into().expect("eight bytes")), 10),
-            None => return Ok(None),
-        },
-        short => (u64::from(short), 2),
+fn header(wire: &[u8], masked: bool) -> Result<Header, End> {
+    let [first, second, ..] = *wire else { return Err(End::Cut) };
+    let part = |at: usize, length: usize| wire.get(at..at + length).ok_or(End::Cut);
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    let (length, least, mut size) = match second & 0x7F {
+        126 => (number(part(2, 2)?), 126, 4),
+        127 => (number(part(2, 8)?), 65_536, 10),
+        short => (u64::from(short), 0, 2),
     };
+    let is_masked = second & 0x80 != 0;
     let mut key = [0; 4];
-    if second & 0x80 != 0 {
-        match wire.get(size..size + 4) {
-            Some(bytes) => key.copy_from_slice(bytes),
-            None => return Ok(None),
-        }
+    if is_masked {
+        key.copy_from_slice(part(size, 4)?);
         size += 4;
     }
-    let control = first & 0x08 != 0;
-    let least = match second & 0x7F {
-        126 => 126,
-        127 => 65_536,
-        _ => 0,
-    };
-    let known = matches!(first & 0x0F, 0..=2 | 8..=10);
-    let broken = first & 0x70 != 0
-        || !known
-        || (second & 0x80 != 0) != masked
-        || length < least
-        || control && (length > 125 || first & 0x80 == 0);
-    if broken { Err(()) } else { Ok(Some(Header { first, length, key, size })) }
-}
-
-type Frame<'a> = (u8, Vec<u8>, &'a [u8]);
-
-fn frame(wire: &[u8], masked: bool) -> Result<Option<Frame<'_>>, ()> {
-    let Some(Header { first, length, key, size }) = header(wire, masked)? else { return Ok(None) };
-    let rest = &wire[size..];
-    if (rest.len() as u64) < length {
-        return Ok(None);
-    }
-    let (payload, rest) = rest.split_at(length as usize);
-    Ok(Some((first, payload.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key).collect(), rest)))
-}
-
-/// Whether a data frame may follow what came before, and is not too large with it.
-fn fits(header: &Header, partial: &Option<(u8, Vec<u8>)>, largest: usize) -> bool {
-    let before = partial.as_ref().map_or(0, |(_, data)| data.len() as u64);
-    match header.first & 0x0F {
-        0 => partial.is_some() && before.saturating_add(header.length) <= largest as u64,
-        1..=2 => partial.is_none() && header.length <= largest as u64,
-        _ => true,
-    }
-}
-
-/// Whether the bytes that are there of a text frame cannot begin a text.
-fn begins_badly(wire: &[u8], masked: bool, partial: &Option<(u8, Vec<u8>)>) -> bool {
-    let Ok(Some(header)) = header(wire, masked) else { return false };
-    let mut text = match (header.first & 0x0F, partial) {
-        (0, Some((TEXT, data))) => data.clone(),
-        (TEXT, None) => Vec::new(),
-        _ => return false,
-    };
-    text.extend(wire[header.size..].iter().zip(header.key.iter().cycle()).map(|(byte, key)| byte ^ key));
-    !is_text(&text, false)
+    let (is_final, opcode) = (first & 0x80 != 0, first & 0x0F);
+    let is_good = first & 0x70 == 0
+        && matches!(opcode, 0..=2 | 8..=10)
+        && is_masked == masked
+        && length >= least
+        && (opcode < CLOSE || length <= 125 && is_final);
+    if is_good { Ok(Header { is_final, opcode, length, key, size }) } else { Err(PROTOCOL) }
 }
 
 fn is_text(data: &[u8], whole: bool) -> bool {
@@ -163,14 +141,16 @@ fn is_text(data: &[u8], whole: bool) -> bool {
     }
 }
 
-fn is_close(payload: &[u8], defined_codes: bool) -> bool {
-    match payload {
-        [] => true,
-        [_] => false,
-        [high, low, reason @ ..] => {
-            let code = u16::from_be_bytes([*high, *low]);
-            let defined = matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999);
-            (defined || !defined_codes && matches!(code, 1016..=2999)) && std::str::from_utf8(reason).is_ok()
-        }
+fn check_close(payload: &[u8], defined_codes: bool) -> Result<(), End> {
+    let (code, reason) = match payload {
+        [] => return Ok(()),
+        [_] => return Err(PROTOCOL),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    match code {
+        1000..=1003 | 1007..=1014 | 3000..=4999 => {}
+        1016..=2999 if !defined_codes => {}
+        _ => return Err(PROTOCOL),
     }
+    if is_text(reason, true) { Ok(()) } else { Err(NOT_UTF8) }
 }
