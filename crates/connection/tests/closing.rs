@@ -131,6 +131,29 @@ async fn an_answer_to_a_ping_that_waits_for_room_leaves_before_the_close_frame()
 }
 
 #[tokio::test]
+async fn a_peer_that_ends_tcp_behind_its_last_frame_and_still_reads_is_answered() {
+    for backlog in [false, true] {
+        for (last, code) in [(frame(CLOSE, close_payload(4000, "")), 4000), (frame(0xF1, "reserved bits"), 1002)] {
+            let (connection, mut peer) = open(&endpoint(&[])).await;
+            if backlog {
+                fill_output(&connection).await;
+            }
+            peer.write(last).await;
+            peer.tcp.shutdown().await.unwrap();
+            while next(&connection).await != Err(Error::ConnectionClosed) {}
+            let mut heard = peer.frame().await;
+            while heard.0 == BINARY {
+                assert!(backlog);
+                heard = peer.frame().await;
+            }
+            assert_eq!(heard, (CLOSE, close_payload(code, "")));
+            peer.end().await;
+            reaches(&connection, Closed).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn closes_that_cross_are_one_close() {
     let (connection, mut peer) = open(&endpoint(&[])).await;
     peer.write(frame(CLOSE, close_payload(1001, "theirs"))).await;

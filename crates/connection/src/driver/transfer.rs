@@ -83,6 +83,8 @@ impl Driver {
             }
             match self.poll_read(cx) {
                 Poll::Pending => break,
+                // A peer that only says no more may still read.
+                Poll::Ready(Ok(0)) if self.phase == Phase::Ending && self.has_to_write() => return,
                 Poll::Ready(Ok(0)) => return self.lost("the peer ended the connection without a close frame"),
                 Poll::Ready(Ok(read)) => {
                     self.heard = Instant::now();
