@@ -6,6 +6,8 @@ use std::time::Duration;
 
 /// The most steps of one run: enough to fill every buffer, and few enough for thousands of runs a second.
 const STEPS: usize = 100;
+/// About how often a transport is filled in one run at the most.
+const TURNS: usize = 64;
 /// The largest payload, and the largest `max-message-size`: lengths that take eight bytes are among them.
 pub const LARGEST: usize = 0x2_0000;
 
@@ -89,6 +91,7 @@ impl Arbitrary<'_> for Case {
             let step: u8 = data.arbitrary()?;
             case.steps.push((Step::read(step & 0x7F, data)?, step & 0x80 == 0));
         }
+        case.pipe = case.pipe.max(case.steps.iter().map(|(step, _)| step.size()).sum::<usize>() / TURNS);
         Ok(case)
     }
 }
@@ -115,6 +118,14 @@ impl Step {
             _ => Step::PeerVanishes,
         })
     }
+
+    fn size(&self) -> usize {
+        match self {
+            Step::Wire(payload) | Step::Frame(_, payload) => payload.len(),
+            Step::Send(_, payload) | Step::TrySend(_, payload) | Step::SendAndReceive(_, payload) => payload.len(),
+            _ => 0,
+        }
+    }
 }
 
 fn kind(data: &mut Unstructured<'_>) -> Result<Kind> {
@@ -138,6 +149,10 @@ fn payload(data: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     Ok(data.bytes(length)?.to_vec())
 }
 
-pub fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+/// As much of it as is text.
+pub fn text(mut bytes: Vec<u8>) -> String {
+    if let Err(error) = std::str::from_utf8(&bytes) {
+        bytes.truncate(error.valid_up_to());
+    }
+    String::from_utf8(bytes).expect("the rest is cut off")
 }

@@ -123,6 +123,9 @@ fn check(case: &Case, seen: &Seen, dropped_open: bool, wire: &Wire) {
     let (sent, arrived): (Vec<_>, Vec<_>) =
         (seen.sent.iter().filter(is_data).collect(), heard.messages.iter().filter(is_data).collect());
     assert!(sent.starts_with(&arrived), "{arrived:?} is heard, and {sent:?} was sent");
+    if seen.failure == Some(Error::Timeout) && seen.closed.is_none() && !seen.peer_stalled {
+        assert!(heard.messages.iter().any(|(kind, _)| *kind == PING), "given up without a ping");
+    }
     check_pongs(seen, &said, &heard);
     if heard.end == End::Closed {
         assert_eq!(arrived.len(), sent.len(), "what was sent before the close frame did not leave");

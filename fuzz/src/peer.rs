@@ -1,6 +1,5 @@
 //! The other end of a connection in `frames`: it says what it is told to, and reads as long as it is told to.
 
-use std::collections::VecDeque;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, split},
     select,
@@ -27,32 +26,35 @@ pub struct Wire {
 pub async fn peer(pipe: DuplexStream, mut orders: UnboundedReceiver<Order>) -> Wire {
     let (mut from, mut to) = split(pipe);
     let mut wire = Wire::default();
-    let mut waiting = VecDeque::new();
+    // How much of what is to be said is written.
+    let mut done = 0;
     let (mut obeys, mut reads, mut ends, mut over) = (true, true, false, false);
     loop {
         select! {
             biased;
             order = orders.recv(), if obeys => match order {
-                Some(Order::Say(bytes)) if !ends => waiting.extend(bytes),
+                Some(Order::Say(bytes)) if !ends => wire.said.extend(bytes),
                 Some(Order::Say(_)) => {}
                 Some(Order::Read(yes)) => reads = yes,
                 Some(Order::End) => ends = true,
-                Some(Order::Vanish) => return wire,
+                Some(Order::Vanish) => break,
                 None => (obeys, reads) = (false, true),
             },
-            written = to.write(waiting.as_slices().0), if !waiting.is_empty() => match written {
-                Ok(count) => wire.said.extend(waiting.drain(..count)),
+            written = to.write(&wire.said[done..]), if done < wire.said.len() => match written {
+                Ok(count) => done += count,
                 // The connection is gone, and nobody hears the rest.
-                Err(_) => waiting.clear(),
+                Err(_) => wire.said.truncate(done),
             },
             read = from.read_buf(&mut wire.heard), if reads && !over => over = !matches!(read, Ok(1..)),
-            else => return wire,
+            else => break,
         }
-        if ends && waiting.is_empty() {
+        if ends && done == wire.said.len() {
             // It fails where the connection is gone, which is an end as well.
             let _ = to.shutdown().await;
         }
     }
+    wire.said.truncate(done);
+    wire
 }
 
 /// A frame with a right length, and a mask where the peer is a client.

@@ -68,12 +68,14 @@ fn frame(
     let length = usize::try_from(header.length).unwrap_or(usize::MAX);
     let is_whole = rest.len() >= length;
     let (payload, rest) = rest.split_at(length.min(rest.len()));
-    let payload = payload.iter().zip(header.key.iter().cycle()).map(|(byte, key)| byte ^ key);
+    let mut payload = payload.to_vec();
+    if masked {
+        payload.iter_mut().zip(header.key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+    }
     if header.opcode >= CLOSE {
         if !is_whole {
             return Err(End::Cut);
         }
-        let payload: Vec<u8> = payload.collect();
         if header.opcode == CLOSE {
             check_close(&payload, defined_codes)?;
         }
