@@ -112,6 +112,10 @@ fn check(case: &Case, seen: &Seen, dropped_open: bool, wire: &Wire) {
     assert!(said.messages.starts_with(&seen.received), "{:?} instead of {:?}", seen.received, said.messages);
     if seen.over {
         check_end(case, seen, &said);
+        // The transport cannot hold more than its size: the rest has been read.
+        let read = &wire.said[..wire.said.len().saturating_sub(case.pipe)];
+        let read = decode(read, !case.is_client, case.largest, true);
+        assert!(seen.received.starts_with(&read.messages), "{:?} is not all of {:?}", seen.received, read.messages);
     }
     let heard = decode(&wire.heard, case.is_client, usize::MAX, false);
     assert!(!matches!(heard.end, End::Broken(_)), "what is sent breaks the rules");
