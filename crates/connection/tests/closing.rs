@@ -339,6 +339,35 @@ async fn what_came_before_a_violation_may_still_be_answered() {
 }
 
 #[tokio::test]
+async fn a_peer_that_breaks_the_protocol_is_not_waited_for_once_the_guest_has_closed() {
+    let broken = [frame(TEXT, "before"), frame(PING, ""), frame(0xF1, "reserved bits")].concat();
+    for closed_before in [true, false] {
+        // Of several, since a loaded machine may hold up any of them.
+        let mut quickest = Duration::MAX;
+        for _ in 0..3 {
+            let (connection, mut peer) = open(&endpoint(&[])).await;
+            if !closed_before {
+                peer.write(&broken).await;
+                assert_eq!(peer.frame().await, (PONG, vec![]));
+            }
+            let begun = Instant::now();
+            connection.close(Some(1000), None).unwrap();
+            assert_eq!(peer.frame().await, (CLOSE, close_payload(1000, "")));
+            if closed_before {
+                peer.write(&broken).await;
+            }
+            peer.end().await;
+            quickest = quickest.min(begun.elapsed());
+            assert_eq!(next(&connection).await, Ok(text("before")));
+            assert_eq!(next(&connection).await, Ok(Message::Ping("".into())));
+            assert!(matches!(next(&connection).await, Err(Error::Protocol(_))));
+            next_is_closed(&connection).await;
+        }
+        assert!(quickest < Duration::from_millis(250), "{quickest:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_full_inbox_left_undecoded_is_received_after_the_close_timeout() {
     let host = endpoint(&[("inbound-buffer", "1"), ("close-timeout", "200ms")]);
     let (connection, mut peer) = open(&host).await;

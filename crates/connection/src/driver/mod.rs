@@ -230,6 +230,9 @@ impl Driver {
             self.record.begin_end(initiator);
             self.put_close(info);
             self.enter(Phase::CloseSent);
+            if let Some((violation, _)) = self.held.take() {
+                self.fail(violation);
+            }
             self.write(cx);
         }
     }
@@ -298,7 +301,7 @@ impl Driver {
     /// When [`Driver::drive`] must be called again, whatever the socket does.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Open | Phase::CloseSent if let Some((_, until)) = self.held => Some(until),
+            Phase::Open if let Some((_, until)) = self.held => Some(until),
             Phase::Open => self.silence_ends(),
             Phase::CloseSent | Phase::Ending => self.close_by,
             Phase::Closed => None,

@@ -157,11 +157,11 @@ impl Driver {
         }
     }
 
-    /// The peer is told at once, unless the guest has yet to take what came before: it may answer that
-    /// first, as it would have if nothing were read ahead.
+    /// The peer is told at once, unless the guest has yet to take what came before and can still send: it may
+    /// answer that first, as it would have if nothing were read ahead.
     fn violated(&mut self, violation: Violation) {
         self.record.violated(&violation);
-        if self.inbox.is_empty() {
+        if self.inbox.is_empty() || self.phase != Phase::Open {
             return self.fail(violation);
         }
         self.held = Some((violation, Instant::now() + ANSWER_WAIT));
