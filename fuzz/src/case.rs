@@ -99,7 +99,7 @@ impl Arbitrary<'_> for Case {
 impl Step {
     fn read(step: u8, data: &mut Unstructured<'_>) -> Result<Self> {
         Ok(match step % 12 {
-            0 => Step::Wire(payload(data)?),
+            0 => Step::Wire(bytes(data.arbitrary()?, data)?),
             1 => Step::Frame(data.arbitrary()?, payload(data)?),
             2 => Step::Receive,
             3 => Step::TryReceive,
@@ -140,11 +140,13 @@ fn kind(data: &mut Unstructured<'_>) -> Result<Kind> {
 
 /// A byte for the length, and the payload; or 255, and a byte that is repeated as often as two more say, times two.
 fn payload(data: &mut Unstructured<'_>) -> Result<Vec<u8>> {
-    let length: u8 = data.arbitrary()?;
-    if length == u8::MAX {
-        let (byte, half) = (data.arbitrary()?, data.arbitrary::<u16>()?);
-        return Ok(vec![byte; usize::from(half) * 2]);
+    match data.arbitrary()? {
+        u8::MAX => Ok(vec![data.arbitrary()?; usize::from(data.arbitrary::<u16>()?) * 2]),
+        length => bytes(length, data),
     }
+}
+
+fn bytes(length: u8, data: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let length = usize::from(length).min(data.len());
     Ok(data.bytes(length)?.to_vec())
 }
