@@ -127,6 +127,13 @@ impl Connection {
         }
     }
 
+    /// The next message of those that were read ahead; `None` where there is none now, or no more. Unlike
+    /// [`Connection::receive`] it says nothing of what came before: that its messages are answered as far as they
+    /// will be, so that a peer that broke the rules after them can be told.
+    pub fn try_receive(&self) -> Option<Message> {
+        self.shared.turn(|driver, _| driver.take_read())
+    }
+
     /// Sends a close frame and returns; the handshake completes in the background. A reason without a
     /// code uses 1000; neither sends a frame without a code. After a close from either side it does
     /// nothing.

@@ -125,7 +125,11 @@ impl Instance {
     /// Those of [`Instance::respond`].
     pub(super) async fn message(&mut self, id: SocketId, kind: codec::Kind) -> Result<()> {
         let [head, data] = Message { id, kind }.encode(self.store.data().shape.dialect);
-        self.event("websocketMessage", id, Payload { head, data }).await
+        self.event("websocketMessage", id, Payload { head, data }).await?;
+        if let Some(socket) = self.sockets().get(&id) {
+            socket.outbox.handled();
+        }
+        Ok(())
     }
 
     /// Tells the guest that a socket is closed, and forgets it.

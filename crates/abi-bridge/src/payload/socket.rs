@@ -6,9 +6,9 @@ use super::{
     worker::{Event, SocketEvent},
 };
 use parking_lot::Mutex;
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 use tokio::sync::{Notify, mpsc};
-use websocket_connection::{CloseInfo, Connection, Message, Upgrade};
+use websocket_connection::{CloseInfo, Connection, Error, Message, Upgrade};
 
 impl From<Kind> for Message {
     fn from(kind: Kind) -> Self {
@@ -24,6 +24,8 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     /// Told when something waits that the task is to send.
     waiting: Notify,
+    /// Told when the guest has had every message.
+    idle: Notify,
     /// Bytes that may wait; one message may be larger.
     bound: usize,
 }
@@ -38,11 +40,15 @@ struct State {
     sending: bool,
     /// Nothing more is taken: a close is among what was, or the socket is given up.
     closing: bool,
+    /// The guest learns no more of the socket.
+    given_up: bool,
+    /// How many messages are on their way to the guest, or with it.
+    unhandled: usize,
 }
 
 impl Outbox {
     pub(super) fn new(bound: usize) -> Arc<Self> {
-        Arc::new(Outbox { state: Mutex::default(), waiting: Notify::new(), bound })
+        Arc::new(Outbox { state: Mutex::default(), waiting: Notify::new(), idle: Notify::new(), bound })
     }
 
     /// Sends a message, or a close, after what was sent before; after a close, nothing. A client for which more
@@ -71,8 +77,11 @@ impl Outbox {
 
     /// Closes at once, and forgets what waits.
     pub(super) fn give_up(&self, code: u16, reason: &str) {
-        self.state.lock().give_up(code, reason);
+        let mut state = self.state.lock();
+        state.give_up(code, reason);
+        state.given_up = true;
         self.waiting.notify_one();
+        self.idle.notify_one();
     }
 
     /// Lets what was sent before the handshake was done leave now.
@@ -92,6 +101,35 @@ impl Outbox {
 
     fn sent(&self) {
         self.state.lock().sending = false;
+    }
+
+    /// Counts a message to the guest; false where the guest learns no more.
+    fn hand_over(&self) -> bool {
+        let mut state = self.state.lock();
+        state.unhandled += 1;
+        !state.given_up
+    }
+
+    /// The guest has had a message.
+    pub(super) fn handled(&self) {
+        let mut state = self.state.lock();
+        state.unhandled = state.unhandled.saturating_sub(1);
+        if state.unhandled == 0 {
+            self.idle.notify_one();
+        }
+    }
+
+    /// Whether the guest has had every message, or gets no more.
+    fn is_idle(&self) -> bool {
+        let state = self.state.lock();
+        state.unhandled == 0 || state.given_up
+    }
+
+    /// Waits for the guest to have had every message. Cancel safe.
+    async fn idle(&self) {
+        while !self.is_idle() {
+            self.idle.notified().await;
+        }
     }
 }
 
@@ -121,8 +159,8 @@ impl State {
     }
 
     /// The connection does not take a message: it is over, as the task will see, or the message is too large.
-    fn refused(&mut self, error: &websocket_connection::Error) {
-        if let websocket_connection::Error::InvalidMessage(why) = error {
+    fn refused(&mut self, error: &Error) {
+        if let Error::InvalidMessage(why) = error {
             tracing::warn!(why, "a guest's message cannot be sent, and its socket is closed");
             self.give_up(1011, "a message of the server cannot be sent");
         }
@@ -163,26 +201,45 @@ async fn exchange(
 ) {
     let mut received = None;
     loop {
+        while received.is_none()
+            && let Some(message) = connection.try_receive()
+        {
+            match data(message) {
+                ControlFlow::Continue(data) => received = data,
+                ControlFlow::Break(()) => return,
+            }
+        }
         tokio::select! {
             message = outbox.next() => {
                 // A connection that is over says so when it is next received from.
-                if let Err(websocket_connection::Error::Timeout) = connection.send(message).await {
+                if let Err(Error::Timeout) = connection.send(message).await {
                     outbox.give_up(1008, "too slow");
                 }
                 outbox.sent();
             }
-            room = events.reserve(), if received.is_some() => {
-                let (Ok(room), Some(kind)) = (room, received.take()) else { return };
-                room.send(tell(SocketEvent::Message(kind)));
-            }
-            next = connection.receive(), if received.is_none() => match next {
-                Ok(Some(Message::Text(text))) => received = Some(Kind::Text(text)),
-                Ok(Some(Message::Binary(data))) => received = Some(Kind::Binary(data)),
-                // The connection answers pings.
-                Ok(Some(Message::Ping(_) | Message::Pong(_)) | None) => {}
-                Ok(Some(Message::Close(_))) | Err(_) => return,
+            room = events.reserve(), if received.is_some() => match (room, received.take()) {
+                (Ok(room), Some(data)) if outbox.hand_over() => room.send(tell(SocketEvent::Message(data))),
+                (Ok(_), _) => {}
+                (Err(_), _) => return,
+            },
+            // Who asks for more has answered what came: a peer that broke the rules after it is told only then.
+            () = outbox.idle(), if received.is_none() && !outbox.is_idle() => {}
+            next = connection.receive(), if received.is_none() && outbox.is_idle() => match next.map(|next| next.map(data)) {
+                Ok(Some(ControlFlow::Continue(data))) => received = data,
+                Ok(None) => {}
+                Ok(Some(ControlFlow::Break(()))) | Err(_) => return,
             },
         }
+    }
+}
+
+/// What the guest gets of a message, which is nothing of pings and pongs: the connection answers those.
+fn data(message: Message) -> ControlFlow<(), Option<Kind>> {
+    match message {
+        Message::Text(text) => ControlFlow::Continue(Some(Kind::Text(text))),
+        Message::Binary(data) => ControlFlow::Continue(Some(Kind::Binary(data))),
+        Message::Ping(_) | Message::Pong(_) => ControlFlow::Continue(None),
+        Message::Close(_) => ControlFlow::Break(()),
     }
 }
 

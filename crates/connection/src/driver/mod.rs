@@ -165,12 +165,18 @@ impl Driver {
         std::mem::take(&mut self.notices)
     }
 
+    /// The next message of those that were read ahead.
+    pub(crate) fn take_read(&mut self) -> Option<Message> {
+        let message = self.inbox.pop()?;
+        if self.paused && self.inbox.bytes() <= self.limits.inbound_buffer / 2 {
+            self.notices.task = true;
+        }
+        Some(message)
+    }
+
     /// What `receive` gives now; `None` when it has to wait.
     pub(crate) fn take_message(&mut self) -> Option<Result<Message, Error>> {
-        if let Some(message) = self.inbox.pop() {
-            if self.paused && self.inbox.bytes() <= self.limits.inbound_buffer / 2 {
-                self.notices.task = true;
-            }
+        if let Some(message) = self.take_read() {
             return Some(Ok(message));
         }
         if let Some((violation, _)) = self.held.take() {
