@@ -160,6 +160,11 @@ mod tests {
                     prop_assert_eq!(&request.encode(generation).unwrap()[..], &payload[..]);
                 }
             }
+            for generation in GENERATIONS {
+                if let Ok(session) = Session::decode(&payload, generation) {
+                    prop_assert_eq!(&Session::encode(session.as_ref(), generation)[..], &payload[..]);
+                }
+            }
             for dialect in DIALECTS {
                 let payload = Bytes::copy_from_slice(&payload);
                 if let Ok(message) = Message::decode(&payload, dialect) {
@@ -241,6 +246,13 @@ mod tests {
         assert_eq!(text(Body::Json("{}".to_owned())), same);
         assert_eq!(text(Body::Blob { mime: "a/b".to_owned(), bytes: Bytes::from_static(b"{}") }), same);
         assert_eq!(text(Body::Blob { mime: "a/b".to_owned(), bytes: Bytes::from_static(b"\xFF") }), None);
+    }
+
+    #[test]
+    fn no_session_has_one_form_too() {
+        let none = Session::encode(None, Generation::Older);
+        assert_eq!(Session::decode(&none, Generation::Older), Ok(None));
+        assert_eq!(Session::decode(&[0; 12], Generation::Older).unwrap_err().offset, 8);
     }
 
     #[test]

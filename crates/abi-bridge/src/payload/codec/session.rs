@@ -51,7 +51,11 @@ impl Session {
                     other => return Err(reader.error(4, format!("new is 0 or 1, not {other}"))),
                 };
                 let id = reader.string("the session's id")?;
-                (!id.is_empty()).then_some(Session { id, data, is_new })
+                match (id.is_empty(), data.as_str(), is_new) {
+                    (false, ..) => Some(Session { id, data, is_new }),
+                    (true, "{}", true) => None,
+                    (true, ..) => return Err(reader.error(4, "what has no id is new and has the data {}")),
+                }
             }
             Generation::Newer => reader.optional("the session", |reader, _| {
                 let id = reader.string("the session's id")?;
