@@ -118,3 +118,25 @@ async fn the_help_lists_every_setting_with_its_default() {
         assert!(setting.default.is_none_or(|default| help.contains(&format!("[default: {default}]"))));
     }
 }
+
+#[tokio::test]
+async fn the_program_s_page_lists_every_option_of_serve_with_its_default() {
+    let output = soon(program().args(["serve", "--help"]).output()).await.unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let page = read("crates/cli/README.md");
+    let mut count = 0;
+    for line in help.lines().filter_map(|line| line.trim_start().strip_prefix("--")) {
+        let name = line.split_whitespace().next().unwrap();
+        // Of every command, and those that the contract lists.
+        if ["log-format", "help"].contains(&name) || SETTINGS.iter().any(|setting| setting.name == name) {
+            continue;
+        }
+        let row = page.lines().find(|row| row.starts_with("| `--") && row.contains(&format!("`--{name}`")));
+        let row = row.unwrap_or_else(|| panic!("crates/cli/README.md has no row for --{name}"));
+        let shown = help.split(&format!("--{name} <")).nth(1).unwrap().split("\n      --").next().unwrap();
+        let default = shown.split_once("[default: ").map(|(_, rest)| format!("`{}`", rest.split(']').next().unwrap()));
+        assert!(row.contains(&format!("| {} |", default.as_deref().unwrap_or("none"))) || name == "config", "{row}");
+        count += 1;
+    }
+    assert!(count >= 8, "{help}");
+}

@@ -341,3 +341,23 @@ fn what_was_sent_leaves_while_its_sender_computes() {
     });
     peer.join().unwrap();
 }
+
+#[tokio::test]
+async fn what_was_read_ahead_can_be_taken_and_answered_before_the_peer_is_told_of_a_broken_rule() {
+    let (connection, mut peer) = open(&endpoint(&[])).await;
+    peer.write([frame(TEXT, "question"), vec![0xFF, 0]].concat()).await;
+    let taken = soon(async {
+        loop {
+            if let Some(message) = connection.try_receive() {
+                return message;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    assert_eq!(taken.await, Message::Text("question".into()));
+    assert_eq!(connection.try_receive(), None);
+    assert_eq!(connection.try_send(Message::Text("answer".into())), Ok(None));
+    assert!(matches!(next(&connection).await, Err(Error::Protocol(_))));
+    assert_eq!(peer.frame().await, (TEXT, b"answer".to_vec()));
+    assert_eq!(peer.frame().await, (CLOSE, close_payload(1002, "")));
+}

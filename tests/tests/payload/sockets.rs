@@ -2,7 +2,10 @@
 
 use super::*;
 use std::time::{Duration, Instant};
-use tests::{Answered, Serving};
+use tests::{
+    Answered, Serving,
+    probe::{self, Config, Probe},
+};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     client_async,
@@ -165,5 +168,31 @@ async fn the_sockets_of_instances_have_numbers_of_their_own() {
     }
     for (number, client) in clients.iter_mut().enumerate() {
         echoes(client, text(&number.to_string())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_component_talks_to_a_module_through_two_programs() {
+    for echo in ECHOES {
+        let serving = Serving::start(echo, &[]).await;
+        let config = || Config { url: format!("ws://{}/", serving.address), ..Config::default() };
+        let mut guest = Probe::start(&[]);
+        let open = guest.connect(config()).await.unwrap();
+        for message in [probe::Message::Text("grüße".into()), probe::Message::Binary((0..=255).collect())] {
+            guest.send(open, message.clone()).await.unwrap();
+            assert_eq!(guest.receive(open).await, Ok(message));
+        }
+        // The module's close is normal.
+        guest.send(open, probe::Message::Text("close".into())).await.unwrap();
+        assert_eq!(guest.receive(open).await, Ok(probe::Message::Close(1000, None)));
+        // The component's own comes back as it went.
+        let open = guest.connect(config()).await.unwrap();
+        guest.close(open, Some(4321), Some("grüße")).await.unwrap();
+        assert_eq!(guest.receive(open).await, Ok(probe::Message::Close(4321, None)));
+        // A server that stops goes away.
+        let open = guest.connect(config()).await.unwrap();
+        let (status, log) = serving.interrupt().await;
+        assert!(status.success() && log.is_empty(), "{status}: {log}");
+        assert_eq!(guest.receive(open).await, Ok(probe::Message::Close(1001, None)));
     }
 }
