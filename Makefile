@@ -1,8 +1,11 @@
 # The two that matter: `make run` shows it work, `make test` proves it.
 
 GUESTS := guest-example ws-cat autobahn interop probe soak unruly
-HOST := --workspace $(GUESTS:%=--exclude %)
+CORE_GUESTS := chat-room
+TARGETS := wasm32-wasip2 wasm32-unknown-unknown
+HOST := --workspace $(GUESTS:%=--exclude %) $(CORE_GUESTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
+CORE_WASM := $(CORE_GUESTS:%=-p %) --target wasm32-unknown-unknown --release
 
 .PHONY: help run test autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
 
@@ -18,9 +21,9 @@ test: build ## run every test
 autobahn: build ## hold a guest against the Autobahn suite (scripts/wstest installs it)
 	REQUIRE_PEERS=1 cargo test $(HOST) --test autobahn -- --nocapture
 
-interop: build ## have a guest talk to servers and proxies of other makers (installs what it can of them)
+interop: build ## have guests talk to servers, proxies, languages and a browser of other makers (installs what it can)
 	scripts/peers
-	cargo test $(HOST) --test interop -- --nocapture
+	cargo test $(HOST) --test interop --test browser --test serve_languages -- --nocapture
 
 SOAK_MINUTES ?= 10
 soak: build ## $(SOAK_MINUTES) minutes of traffic through faults on 200 connections, and 10 000 connects
@@ -38,14 +41,16 @@ build: guests ## build the program, the libraries and the guests
 	@cargo build
 
 guests: setup
-	@echo "building the guests for wasm32-wasip2"
+	@echo "building the guests for $(TARGETS)"
 	@cargo build $(WASM)
+	@cargo build $(CORE_WASM)
 
 lint: setup ## formatting and clippy, warnings denied
 	cargo fmt --all --check
 	cargo clippy $(HOST) --all-targets -- -D warnings
 	cargo clippy -p websocket-connection -- -D warnings # without the features that the workspace's tests turn on
 	cargo clippy $(WASM) -- -D warnings
+	cargo clippy $(CORE_WASM) -- -D warnings
 
 doc: ## the documentation of the libraries
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps $(HOST)
@@ -65,5 +70,7 @@ advisories: ## check dependencies against the advisory database (needs the inter
 
 setup:
 	@command -v cargo >/dev/null || { echo "Rust is missing: install Rust 1.95 with rustup (https://rustup.rs), then run make again" >&2; exit 1; }
-	@rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip2 || rustup target add wasm32-wasip2 || \
-		{ echo "the Rust target wasm32-wasip2 is missing and cannot be added: run 'rustup target add wasm32-wasip2'" >&2; exit 1; }
+	@for target in $(TARGETS); do \
+		rustup target list --installed 2>/dev/null | grep -qx $$target || rustup target add $$target || \
+		{ echo "the Rust target $$target is missing and cannot be added: run 'rustup target add $$target'" >&2; exit 1; }; \
+	done

@@ -1,5 +1,6 @@
-//! Guests that a test writes and builds, as their authors do.
+//! Guests that a test builds, as their authors do.
 
+use crate::{program::target, skipped};
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
 
@@ -18,11 +19,29 @@ pub async fn build_guest(name: &str, folder: &Path, source: &str) -> PathBuf {
     std::fs::write(folder.join("src/lib.rs"), source).expect("the source can be written");
     // What the workspace has locked and fetched is enough: cargo drops what the guest does not need.
     std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).expect("the workspace has a lock file");
-    let target = crate::program::target().join("test-guests");
+    let target = target().join("test-guests");
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--offline", "--target", "wasm32-wasip2", "--target-dir"]).arg(&target);
-    let output = tokio::time::timeout(std::time::Duration::from_secs(300), cargo.current_dir(folder).output()).await;
-    let output = output.expect("a small guest builds in minutes").expect("cargo starts");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    finish(cargo.current_dir(folder)).await;
     target.join("wasm32-wasip2/debug").join(name.replace('-', "_")).with_extension("wasm")
+}
+
+/// Builds the guest in AssemblyScript into this folder; `None` where its compiler is not installed.
+pub async fn build_assembly_guest(into: &Path) -> Option<PathBuf> {
+    let compiler = target().join("assembly/node_modules/assemblyscript/bin/asc.js");
+    if !compiler.exists() {
+        skipped("AssemblyScript is missing: scripts/peers installs it, and says what that needs");
+        return None;
+    }
+    let file = into.join("assembly.wasm");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/assembly");
+    let mut node = Command::new("node");
+    finish(node.arg(compiler).arg("--outFile").arg(&file).current_dir(folder)).await;
+    Some(file)
+}
+
+async fn finish(compiler: &mut Command) {
+    let output = tokio::time::timeout(std::time::Duration::from_secs(300), compiler.output()).await;
+    let output = output.expect("a small guest builds in minutes").expect("its compiler starts");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -34,6 +34,12 @@ pub fn guest_path(name: &str) -> PathBuf {
     built(target().join("wasm32-wasip2/release").join(name).with_extension("wasm"))
 }
 
+/// The bytes of a guest that is a core module.
+pub fn core_guest(name: &str) -> Vec<u8> {
+    let file = built(target().join("wasm32-unknown-unknown/release").join(name).with_extension("wasm"));
+    std::fs::read(file).expect("a guest can be read")
+}
+
 /// Where an example of this workspace's libraries is; testing the workspace builds them.
 pub fn example_path(name: &str) -> PathBuf {
     built(target().join("debug/examples").join(name))
