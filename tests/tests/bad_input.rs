@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use test_peer::Authority;
 use tests::{component, component_with, guest_path, program, soon};
 use tokio::net::TcpListener;
 
@@ -132,6 +133,40 @@ async fn an_address_in_use_is_named() {
     let address = taken.local_addr().unwrap().to_string();
     let why = complaint(&["echo", "--listen", &address], 1).await;
     assert!(why.contains(&address) && why.contains("--listen"), "{why}");
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_serve_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = wat::parse_str(include_str!("../guests/echo-shipped.wat")).unwrap();
+    let echo = file(&folder, "echo.wasm", echo);
+    let (empty, garbage) = (file(&folder, "empty.pem", ""), file(&folder, "garbage", "no database"));
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let authority = Authority::new("test");
+    let (certificate, key) = authority.issue_files("localhost");
+    let (other, _) = Authority::new("other").issue_files("localhost");
+    for (args, named) in [
+        (&["--listen", &address][..], &["--listen", &address][..]),
+        (&["--tls-cert", "/does/not/exist.pem", "--tls-key", &key], &["/does/not/exist.pem", "PEM"]),
+        (&["--tls-cert", text(&empty), "--tls-key", &key], &["empty.pem", "no certificate"]),
+        (&["--tls-cert", &certificate, "--tls-key", text(&empty)], &["empty.pem", "private key"]),
+        (&["--tls-cert", &other, "--tls-key", &key], &[&other, &key, "cannot be used with"]),
+        (&["--store", text(&garbage)], &["garbage", "no store"]),
+        (&["--store", "/does/not/exist/stores"], &["/does/not/exist/stores"]),
+        (&["--memory-limit", "1KiB"], &["echo.wasm", "memory"]),
+        (&["--max-connections", "20", "--max-connections-total", "10"], &["max-connections"]),
+    ] {
+        let all = [&["serve", "--listen", "127.0.0.1:0"][..], args, &[text(&echo)]].concat();
+        let all = if args[0] == "--listen" { [&["serve"][..], args, &[text(&echo)]].concat() } else { all };
+        let why = complaint(&all, 1).await;
+        assert!(named.iter().all(|part| why.contains(part)), "{args:?}: {why}");
+    }
+    for args in [["--tls-cert", &certificate], ["--instances", "0"], ["--callback-timeout", "soon"], ["--allow", "*"]] {
+        let why = complaint(&["serve", args[0], args[1], text(&echo)], 2).await;
+        assert!(why.contains(args[0]), "{why}");
+    }
+    assert_eq!(std::fs::read_to_string(garbage).unwrap(), "no database", "bad input loses nothing");
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ use tracing::Instrument;
 
 /// How long a client may take for its TLS handshake, and for the head of each request.
 const CLIENT_WAIT: Duration = Duration::from_secs(30);
+/// How long clients may take to end what they have begun when the program stops.
+const STOP_WAIT: Duration = Duration::from_secs(10);
 /// How many clients there may be that are no WebSockets yet, or no more.
 const MAX_CLIENTS: usize = 4096;
 
@@ -63,7 +65,7 @@ impl Listener {
         Listener { tls: Some(TlsAcceptor::from(Arc::new(config))), ..self }
     }
 
-    /// Serves until `stop` turns true; then it lets every request that has begun come to its end.
+    /// Serves until `stop` turns true; then it lets the requests that have begun come to their end.
     pub(crate) async fn serve(&self, service: impl Service, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let mut clients = JoinSet::new();
         let closing = stop.clone();
@@ -87,7 +89,11 @@ impl Listener {
                 _ = &mut stopped => break,
             }
         }
-        while clients.join_next().await.is_some() {}
+        // Those that go on after that are dropped.
+        let ended = async { while clients.join_next().await.is_some() {} };
+        if timeout(STOP_WAIT, ended).await.is_err() {
+            tracing::info!(clients = clients.len(), "clients did not take their answers in time");
+        }
         Ok(())
     }
 }

@@ -4,6 +4,7 @@
 
 mod limits;
 mod misuse;
+mod program;
 mod requests;
 mod sockets;
 

@@ -22,6 +22,9 @@ use websocket_connection::Endpoint;
 /// How many callbacks' time a request may take, with its place in the queue.
 const CALLBACKS_OF_REQUEST: u32 = 6;
 
+/// How long a client may take to send the body of a request.
+const BODY_WAIT: Duration = Duration::from_secs(60);
+
 /// What one instance may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -165,8 +168,11 @@ impl Server {
             return Ok((None, Bytes::new(), session));
         }
         let method = self.handler(&head.method).ok_or_else(|| self.not_allowed())?;
-        let request = read_request(head, body, secure, self.endpoint.settings().max_message_size).await;
-        let request = request.map_err(|refused| refused.response())?;
+        let reading = read_request(head, body, secure, self.endpoint.settings().max_message_size);
+        let request = match timeout(BODY_WAIT, reading).await {
+            Ok(request) => request.map_err(|refused| refused.response())?,
+            Err(_) => return Err(plain(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time")),
+        };
         match request.encode(shape.generation) {
             Some(payload) => Ok((Some(method), payload, session)),
             None => Err(plain(
