@@ -77,9 +77,11 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts the program.
+    /// Starts the program, in the folder of the workspace.
     pub fn start(args: &[&str]) -> Running {
-        let mut child = program().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut command = program();
+        command.args(args).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stdout = child.stdout.take().expect("standard output is piped");
         Running { child, lines: BufReader::new(stdout).lines() }
     }

@@ -80,6 +80,11 @@ impl Serving {
         Answered { status, head, body: all.split_off(end + 4) }
     }
 
+    /// Waits for a line on its standard output that begins so; gives the rest of it.
+    pub async fn prints(&mut self, prefix: &str) -> String {
+        self.program.line(prefix).await
+    }
+
     /// Sends the signal of Ctrl-C; gives the exit status and what was logged.
     pub async fn interrupt(self) -> (ExitStatus, String) {
         self.program.interrupt().await

@@ -145,7 +145,8 @@ async fn a_server_that_cannot_serve_says_why() {
     let address = taken.local_addr().unwrap().to_string();
     let authority = Authority::new("test");
     let (certificate, key) = authority.issue_files("localhost");
-    let (other, _) = Authority::new("other").issue_files("localhost");
+    let others = Authority::new("other");
+    let (other, _) = others.issue_files("localhost");
     for (args, named) in [
         (&["--listen", &address][..], &["--listen", &address][..]),
         (&["--tls-cert", "/does/not/exist.pem", "--tls-key", &key], &["/does/not/exist.pem", "PEM"]),

@@ -27,20 +27,21 @@ fn blocks(document: &str, language: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn every_command_of_the_readme_works() {
-    // The port that the README uses may be taken here.
-    let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port().to_string();
+    // The ports that the README uses may be taken here.
+    let listeners = [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let free = listeners.map(|listener| listener.local_addr().unwrap().port().to_string());
     let ci = read(".ci/run");
     let mut servers = Vec::new();
     let mut count = 0;
     for line in blocks(&read("README.md"), "sh").iter().flat_map(|block| block.lines()) {
-        let line = line.replace("9001", &free);
+        let line = line.replace("9001", &free[0]).replace("8080", &free[1]);
         let mut words = line.split('#').next().unwrap().split_whitespace();
         count += 1;
         match words.next().unwrap() {
             "make" => assert!(ci.contains(line.split('#').next().unwrap().trim()), "CI does not run {line:?}"),
             "target/debug/websocket-provider" => {
                 let args: Vec<&str> = words.collect();
-                if args[0] == "echo" {
+                if ["echo", "serve"].contains(&args[0]) {
                     let mut server = Running::start(&args);
                     server.line("listening on ").await;
                     servers.push(server);

@@ -46,13 +46,19 @@ async fn a_request_that_waits_too_long_is_told_so() {
     let module = guest_with(more, &[("websocketMessage", nap)]);
     let serving = Serving::start(module, &["--callback-timeout", "1s", "--close-timeout", "300ms"]).await;
     let mut client = serving.dial().await;
-    for _ in 0..20 {
+    for _ in 0..60 {
         soon(client.send(text("?"))).await.unwrap();
     }
-    let began = Instant::now();
-    let answered = serving.ask("GET", "/", "", "").await;
-    assert!(answered.status == 503 && answered.text().contains("too much to do"), "{answered:?}");
-    assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+    // The first may come before most of them.
+    for attempt in [1, 2] {
+        let began = Instant::now();
+        let answered = serving.ask("GET", "/", "", "").await;
+        assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
+        if answered.status == 503 {
+            return assert!(answered.text().contains("too much to do"), "{answered:?}");
+        }
+        assert_eq!((attempt, answered.status), (1, 426), "{answered:?}");
+    }
 }
 
 #[tokio::test]
@@ -118,33 +124,6 @@ async fn a_message_of_the_guest_over_the_limit_closes_its_socket_alone() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_read_is_given_up_and_holds_up_nobody() {
-    // Sends a mebibyte to socket 0 whenever another has a message, which it gets back.
-    let flood = "(call $hold) (call $send (i32.const 1024) (call $length)) (call $websocketSend)
-        (i64.store (i32.const 1024) (i64.const 0)) (i32.store (i32.const 1032) (i32.const 1))
-        (i32.store (i32.const 1036) (i32.const 1048576))
-        (call $send (i32.const 1024) (i32.const 1048592)) (call $websocketSend)";
-    let quiet = "(call $hold) (if (i64.eqz (i64.load (i32.const 1024))) (then (global.set $gone (i32.const 1))))";
-    let more = "(global $gone (mut i32) (i32.const 0))";
-    let flood = format!(
-        "(if (global.get $gone) (then (call $hold) (call $send (i32.const 1024) (call $length)) (call $websocketSend)) (else {flood}))"
-    );
-    let module = guest_with(more, &[("websocketMessage", &flood), ("websocketClose", quiet)]);
-    let options = ["--inbound-buffer", "4MiB", "--close-timeout", "500ms", "--write-timeout", "20s"];
-    let serving = Serving::start(module, &options).await;
-    let deaf = serving.dial().await;
-    let mut other = serving.dial().await;
-    let began = Instant::now();
-    for number in 0..40 {
-        echoes(&mut other, text(&number.to_string())).await;
-    }
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    let (_, log) = serving.interrupt().await;
-    drop(deaf);
-    assert!(!log.contains("failed"), "{log}");
-}
-
-#[tokio::test]
 async fn five_thousand_sockets_of_one_guest_are_cheap() {
     const SOCKETS: usize = 5000;
     let most = SOCKETS.to_string();
@@ -162,4 +141,59 @@ async fn five_thousand_sockets_of_one_guest_are_cheap() {
     let each = (resident_bytes(serving.process()) - before) / SOCKETS;
     println!("{SOCKETS} sockets of one guest: {each} bytes of resident memory for each");
     assert!(each < 32 * 1024, "{each} bytes each");
+}
+
+#[tokio::test]
+async fn a_client_gets_back_a_burst_that_it_reads_late() {
+    const BURST: usize = 64;
+    let serving = Serving::start(guest(&[]), &[]).await;
+    let (mut sink, mut stream) = serving.dial().await.split();
+    let sending = async {
+        for number in 0..BURST {
+            sink.send(binary(vec![number as u8; 1 << 20])).await.unwrap();
+        }
+    };
+    let reading = async {
+        for number in 0..BURST {
+            let back = soon(stream.next()).await.unwrap().unwrap();
+            assert!(back == binary(vec![number as u8; 1 << 20]), "message {number}");
+        }
+    };
+    tokio::join!(sending, reading);
+}
+
+#[tokio::test]
+async fn a_flood_to_all_reaches_those_who_read_and_closes_who_does_not() {
+    const BURST: usize = 40;
+    // Whatever one says, sockets 0, 1 and 2 get.
+    let all = "(call $hold)
+        (call $send (i32.const 1024) (call $length)) (call $websocketSend)
+        (i64.store (i32.const 1024) (i64.const 1)) (call $send (i32.const 1024) (call $length)) (call $websocketSend)
+        (if (i32.eqz (global.get $gone)) (then
+            (i64.store (i32.const 1024) (i64.const 2)) (call $send (i32.const 1024) (call $length)) (call $websocketSend)))";
+    let gone =
+        "(call $hold) (if (i64.eq (i64.load (i32.const 1024)) (i64.const 2)) (then (global.set $gone (i32.const 1))))";
+    let more = "(global $gone (mut i32) (i32.const 0))";
+    let module = guest_with(more, &[("websocketMessage", all), ("websocketClose", gone)]);
+    let serving = Serving::start(module, &["--close-timeout", "300ms"]).await;
+    let (mut sink, mut echoed) = serving.dial().await.split();
+    let (_, mut heard) = serving.dial().await.split();
+    let deaf = serving.dial().await;
+    let sending = async {
+        for number in 0..BURST {
+            sink.send(binary(vec![number as u8; 1 << 20])).await.unwrap();
+        }
+    };
+    let reading = async {
+        for number in 0..BURST {
+            for stream in [&mut echoed, &mut heard] {
+                let back = soon(stream.next()).await.unwrap().unwrap();
+                assert!(back == binary(vec![number as u8; 1 << 20]), "message {number}");
+            }
+        }
+    };
+    tokio::join!(sending, reading);
+    drop(deaf);
+    let (_, log) = serving.interrupt().await;
+    assert!(log.is_empty(), "{log}");
 }

@@ -7,6 +7,7 @@ use super::{
     },
     memory::Call,
     module::{IMPORT_MODULES, Shape},
+    socket::Outbox,
     state::State,
     stores::StoreError,
 };
@@ -81,13 +82,13 @@ fn sockets(linker: &mut Linker<State>, module: &str, dialect: Dialect) -> Result
 fn send(call: &mut Call<'_, '_>, payload: &Bytes) -> Result<()> {
     let dialect = call.caller.data().shape.dialect;
     let message = Message::decode(payload, dialect).map_err(|error| call.bad_payload(&error))?;
-    match call.caller.data().sockets.get(&message.id) {
-        Some(socket) => {
-            socket.outbox.send(message.kind.into());
-            Ok(())
-        }
-        None => Err(no_socket(call, message.id)),
+    let state = call.caller.data_mut();
+    let Some(socket) = state.sockets.get(&message.id) else { return Err(no_socket(call, message.id)) };
+    let is_known = |full: &Arc<Outbox>| Arc::ptr_eq(full, &socket.outbox);
+    if socket.outbox.send(message.kind.into()) && !state.full.iter().any(is_known) {
+        state.full.push(Arc::clone(&socket.outbox));
     }
+    Ok(())
 }
 
 fn close(call: &mut Call<'_, '_>, payload: &Bytes) -> Result<()> {

@@ -4,6 +4,7 @@ use super::{
     codec::{self, Message, Response, SocketId, encode_id},
     module::Module,
     server::Shared,
+    socket::Outbox,
     state::{CurrentSession, Payload, Socket, State},
 };
 use bytes::Bytes;
@@ -57,6 +58,7 @@ impl Instance {
             payload: Payload::default(),
             received: Bytes::new(),
             sockets: HashMap::new(),
+            full: Vec::new(),
             session: CurrentSession::default(),
             stores: Vec::new(),
             shared,
@@ -88,6 +90,11 @@ impl Instance {
     /// What this module's sockets are, by their numbers.
     pub(super) fn sockets(&mut self) -> &mut HashMap<SocketId, Socket> {
         &mut self.store.data_mut().sockets
+    }
+
+    /// The outboxes that have more than should wait, since this was last asked.
+    pub(super) fn take_full(&mut self) -> Vec<Arc<Outbox>> {
+        std::mem::take(&mut self.store.data_mut().full)
     }
 
     /// Has the guest answer a request, by the export of a method.
@@ -124,10 +131,11 @@ impl Instance {
     /// # Errors
     /// Those of [`Instance::respond`].
     pub(super) async fn message(&mut self, id: SocketId, kind: codec::Kind) -> Result<()> {
+        let length = kind.len();
         let [head, data] = Message { id, kind }.encode(self.store.data().shape.dialect);
         self.event("websocketMessage", id, Payload { head, data }).await?;
         if let Some(socket) = self.sockets().get(&id) {
-            socket.outbox.handled();
+            socket.outbox.handled(length);
         }
         Ok(())
     }

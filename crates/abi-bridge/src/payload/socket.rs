@@ -24,10 +24,18 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     /// Told when something waits that the task is to send.
     waiting: Notify,
-    /// Told when the guest has had every message.
-    idle: Notify,
-    /// Bytes that may wait; one message may be larger.
-    bound: usize,
+    /// Told when less waits than before, on either way.
+    relieved: Notify,
+    bounds: Bounds,
+}
+
+/// Bytes that may wait for one client.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Beyond this, whoever has more for it should wait.
+    pub(super) soft: usize,
+    /// Beyond this, the client is given up, one message excepted.
+    pub(super) hard: usize,
 }
 
 #[derive(Default)]
@@ -35,6 +43,7 @@ struct State {
     /// There once the handshake is done.
     connection: Option<Arc<Connection>>,
     queue: VecDeque<Message>,
+    /// Bytes of the queue, and of the message that the task is sending.
     bytes: usize,
     /// The task is sending what came before the queue.
     sending: bool,
@@ -42,46 +51,63 @@ struct State {
     closing: bool,
     /// The guest learns no more of the socket.
     given_up: bool,
-    /// How many messages are on their way to the guest, or with it.
+    /// What is on its way to the guest, or with it, one for each message added to its bytes.
     unhandled: usize,
 }
 
 impl Outbox {
-    pub(super) fn new(bound: usize) -> Arc<Self> {
-        Arc::new(Outbox { state: Mutex::default(), waiting: Notify::new(), idle: Notify::new(), bound })
+    pub(super) fn new(bounds: Bounds) -> Arc<Self> {
+        Arc::new(Outbox { state: Mutex::default(), waiting: Notify::new(), relieved: Notify::new(), bounds })
     }
 
-    /// Sends a message, or a close, after what was sent before; after a close, nothing. A client for which more
-    /// than the bound would wait is given up.
-    pub(super) fn send(&self, message: Message) {
+    /// Sends a message, or a close, after what was sent before; after a close, nothing. Whether more should wait
+    /// until this one is [`Outbox::relieved`].
+    pub(super) fn send(&self, message: Message) -> bool {
         let mut state = self.state.lock();
         if state.closing {
-            return;
+            return false;
         }
         state.closing = matches!(message, Message::Close(_));
         let message = match &state.connection {
             Some(connection) if state.queue.is_empty() && !state.sending => match connection.try_send(message) {
-                Ok(None) => return,
+                Ok(None) => return false,
                 Ok(Some(message)) => message,
-                Err(error) => return state.refused(&error),
+                Err(error) => {
+                    state.refused(&error);
+                    return false;
+                }
             },
             _ => message,
         };
-        if !state.queue.is_empty() && state.bytes.saturating_add(message.len()) > self.bound {
-            tracing::info!(bytes = state.bytes, bound = self.bound, "a client reads too slowly, and is closed");
-            return state.give_up(1008, "too slow");
+        if state.bytes > 0 && state.bytes.saturating_add(message.len()) > self.bounds.hard {
+            state.too_slow();
+            return false;
         }
         state.push(message);
         self.waiting.notify_one();
+        state.bytes > self.bounds.soft
     }
 
-    /// Closes at once, and forgets what waits.
+    /// Waits until no more than the soft bound waits for the client, or nothing more is taken. Cancel safe.
+    pub(super) async fn relieved(&self) {
+        self.relief(|state| state.closing || state.bytes <= self.bounds.soft).await;
+    }
+
+    /// Closes a client that has not been relieved in time.
+    pub(super) fn too_slow(&self) {
+        let mut state = self.state.lock();
+        if !state.closing && state.bytes > self.bounds.soft {
+            state.too_slow();
+        }
+    }
+
+    /// Closes at once, and forgets what waits; the guest learns no more.
     pub(super) fn give_up(&self, code: u16, reason: &str) {
         let mut state = self.state.lock();
         state.give_up(code, reason);
         state.given_up = true;
         self.waiting.notify_one();
-        self.idle.notify_one();
+        self.relieved.notify_waiters();
     }
 
     /// Lets what was sent before the handshake was done leave now.
@@ -99,36 +125,51 @@ impl Outbox {
         }
     }
 
-    fn sent(&self) {
-        self.state.lock().sending = false;
+    /// A message of this length has left, or never will.
+    fn sent(&self, length: usize) {
+        let mut state = self.state.lock();
+        state.sending = false;
+        state.bytes = state.bytes.saturating_sub(length);
+        self.relieved.notify_waiters();
     }
 
     /// Counts a message to the guest; false where the guest learns no more.
-    fn hand_over(&self) -> bool {
+    fn hand_over(&self, length: usize) -> bool {
         let mut state = self.state.lock();
-        state.unhandled += 1;
+        state.unhandled += 1 + length;
         !state.given_up
     }
 
-    /// The guest has had a message.
-    pub(super) fn handled(&self) {
+    /// The guest has had a message of this length.
+    pub(super) fn handled(&self, length: usize) {
         let mut state = self.state.lock();
-        state.unhandled = state.unhandled.saturating_sub(1);
-        if state.unhandled == 0 {
-            self.idle.notify_one();
-        }
+        state.unhandled = state.unhandled.saturating_sub(1 + length);
+        self.relieved.notify_waiters();
+    }
+
+    /// Waits until a guest that sends back what it gets can have a message of this length. Cancel safe.
+    async fn room_for(&self, length: usize) {
+        let fits = |held: usize| held == 0 || held.saturating_add(length) <= self.bounds.soft;
+        self.relief(|state| state.given_up || fits(state.bytes + state.unhandled)).await;
     }
 
     /// Whether the guest has had every message, or gets no more.
     fn is_idle(&self) -> bool {
-        let state = self.state.lock();
-        state.unhandled == 0 || state.given_up
+        self.state.lock().is_idle()
     }
 
     /// Waits for the guest to have had every message. Cancel safe.
     async fn idle(&self) {
-        while !self.is_idle() {
-            self.idle.notified().await;
+        self.relief(State::is_idle).await;
+    }
+
+    async fn relief(&self, enough: impl Fn(&State) -> bool) {
+        loop {
+            let relieved = self.relieved.notified();
+            if enough(&self.state.lock()) {
+                return;
+            }
+            relieved.await;
         }
     }
 }
@@ -141,15 +182,22 @@ impl State {
 
     fn take(&mut self) -> Option<Message> {
         let message = self.queue.pop_front()?;
-        self.bytes -= message.len();
         self.sending = true;
         Some(message)
     }
 
+    fn is_idle(&self) -> bool {
+        self.unhandled == 0 || self.given_up
+    }
+
+    fn too_slow(&mut self) {
+        tracing::info!(bytes = self.bytes, "a client reads too slowly, and is closed with 1008");
+        self.give_up(1008, "too slow");
+    }
+
     fn give_up(&mut self, code: u16, reason: &str) {
         self.closing = true;
-        self.queue.clear();
-        self.bytes = 0;
+        self.bytes -= self.queue.drain(..).map(|message| message.len()).sum::<usize>();
         let info = CloseInfo { code, reason: Some(reason.to_owned()) };
         match &self.connection {
             Some(connection) => closed(connection, info),
@@ -161,7 +209,7 @@ impl State {
     /// The connection does not take a message: it is over, as the task will see, or the message is too large.
     fn refused(&mut self, error: &Error) {
         if let Error::InvalidMessage(why) = error {
-            tracing::warn!(why, "a guest's message cannot be sent, and its socket is closed");
+            tracing::warn!(why, "a guest's message cannot be sent, and its socket is closed with 1011");
             self.give_up(1011, "a message of the server cannot be sent");
         }
     }
@@ -211,14 +259,15 @@ async fn exchange(
         }
         tokio::select! {
             message = outbox.next() => {
+                let length = message.len();
                 // A connection that is over says so when it is next received from.
                 if let Err(Error::Timeout) = connection.send(message).await {
                     outbox.give_up(1008, "too slow");
                 }
-                outbox.sent();
+                outbox.sent(length);
             }
-            room = events.reserve(), if received.is_some() => match (room, received.take()) {
-                (Ok(room), Some(data)) if outbox.hand_over() => room.send(tell(SocketEvent::Message(data))),
+            room = room(outbox, events, received.as_ref()), if received.is_some() => match (room, received.take()) {
+                (Ok(room), Some(data)) if outbox.hand_over(data.len()) => room.send(tell(SocketEvent::Message(data))),
                 (Ok(_), _) => {}
                 (Err(_), _) => return,
             },
@@ -231,6 +280,16 @@ async fn exchange(
             },
         }
     }
+}
+
+/// Waits for room for a message: for what the guest may answer, and among what waits for the instance.
+async fn room<'a>(
+    outbox: &Outbox,
+    events: &'a mpsc::Sender<Event>,
+    received: Option<&Kind>,
+) -> Result<mpsc::Permit<'a, Event>, mpsc::error::SendError<()>> {
+    outbox.room_for(received.map_or(0, Kind::len)).await;
+    events.reserve().await
 }
 
 /// What the guest gets of a message, which is nothing of pings and pongs: the connection answers those.
@@ -246,16 +305,17 @@ fn data(message: Message) -> ControlFlow<(), Option<Kind>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use futures_util::FutureExt;
 
     async fn next(outbox: &Outbox) -> Message {
         let message = outbox.next().await;
-        outbox.sent();
+        outbox.sent(message.len());
         message
     }
 
     #[tokio::test]
     async fn what_is_sent_before_the_handshake_is_done_waits_in_order_and_nothing_follows_a_close() {
-        let outbox = Outbox::new(10);
+        let outbox = Outbox::new(Bounds { soft: 5, hard: 10 });
         let close = Message::Close(CloseInfo { code: 1000, reason: None });
         for message in [Message::Text("a".to_owned()), close.clone(), Message::Text("b".to_owned())] {
             outbox.send(message);
@@ -267,7 +327,7 @@ mod tests {
 
     #[tokio::test]
     async fn giving_up_before_the_handshake_is_done_leaves_one_close() {
-        let outbox = Outbox::new(10);
+        let outbox = Outbox::new(Bounds { soft: 5, hard: 10 });
         outbox.send(Message::Text("forgotten".to_owned()));
         outbox.give_up(1011, "why");
         let close = Message::Close(CloseInfo { code: 1011, reason: Some("why".to_owned()) });
@@ -277,11 +337,40 @@ mod tests {
 
     #[tokio::test]
     async fn one_message_may_exceed_the_bound_and_a_second_is_too_much() {
-        let outbox = Outbox::new(10);
-        outbox.send(Message::Binary(vec![0; 100].into()));
-        assert!(!outbox.state.lock().closing);
+        let outbox = Outbox::new(Bounds { soft: 5, hard: 10 });
+        assert!(outbox.send(Message::Binary(vec![0; 100].into())), "more should wait");
         outbox.send(Message::Binary(vec![0; 1].into()));
         let close = Message::Close(CloseInfo { code: 1008, reason: Some("too slow".to_owned()) });
         assert_eq!(next(&outbox).await, close);
+    }
+
+    #[tokio::test]
+    async fn an_outbox_is_relieved_by_what_leaves() {
+        let outbox = Outbox::new(Bounds { soft: 5, hard: 10 });
+        let message = |length| Message::Binary(vec![0; length].into());
+        assert!(!outbox.send(message(4)));
+        assert!(outbox.send(message(5)));
+        let mut relieved = std::pin::pin!(outbox.relieved());
+        assert!(futures_util::poll!(&mut relieved).is_pending());
+        let first = outbox.next().await;
+        assert!(futures_util::poll!(&mut relieved).is_pending(), "it has not left yet");
+        outbox.sent(first.len());
+        assert!(futures_util::poll!(&mut relieved).is_ready());
+        outbox.too_slow();
+        assert_eq!(outbox.next().await, message(5), "it is not");
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_sends_back_what_it_gets_gets_no_more_than_its_client_takes() {
+        let outbox = Outbox::new(Bounds { soft: 5, hard: 10 });
+        let room_for = |length| outbox.room_for(length).now_or_never().is_some();
+        assert!(room_for(100), "one message may be larger");
+        outbox.hand_over(2);
+        assert!(!outbox.is_idle());
+        assert!(room_for(2) && !room_for(3));
+        outbox.send(Message::Binary(vec![0; 2].into()));
+        outbox.handled(2);
+        assert!(outbox.is_idle());
+        assert!(room_for(3) && !room_for(4));
     }
 }

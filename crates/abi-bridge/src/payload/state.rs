@@ -16,6 +16,8 @@ pub(super) struct State {
     pub(super) payload: Payload,
     pub(super) received: Bytes,
     pub(super) sockets: HashMap<SocketId, Socket>,
+    /// Outboxes that the guest has filled beyond their soft bound.
+    pub(super) full: Vec<Arc<Outbox>>,
     /// The session of the request, or of the socket, that the guest is called for.
     pub(super) session: CurrentSession,
     /// The names of the stores that the guest imported; their places are their numbers.

@@ -5,19 +5,27 @@ use super::{
     http::plain,
     instance::{Answer, Instance},
     server::{Blueprint, with_session},
-    socket::{self, Outbox},
+    socket::{self, Bounds, Outbox},
     state::Socket,
 };
 use bytes::Bytes;
 use http::StatusCode;
 use http_body_util::Full;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout_at},
+};
 use websocket_connection::{CloseInfo, Endpoint, Message, Refusal, Upgrade};
 
+/// How long an instance waits for clients that do not take what it sent, before they are closed.
+const SLOW_WAIT: Duration = Duration::from_secs(1);
 /// Events that may wait for the instance; who has more to tell waits as well.
 const QUEUE: usize = 64;
 
@@ -94,7 +102,10 @@ impl Worker {
             next_id: 0,
             events: events.clone(),
             load: Arc::clone(&load),
-            outbox_bound: endpoint.settings().inbound_buffer,
+            bounds: Bounds {
+                soft: endpoint.settings().inbound_buffer,
+                hard: endpoint.settings().inbound_buffer.max(endpoint.settings().max_message_size),
+            },
             stopping: false,
         };
         tokio::spawn(work.run(queue, stop));
@@ -148,8 +159,8 @@ struct Work {
     /// For the tasks of sockets.
     events: mpsc::Sender<Event>,
     load: Arc<Load>,
-    /// Bytes that may wait for one client.
-    outbox_bound: usize,
+    /// What may wait for one client.
+    bounds: Bounds,
     stopping: bool,
 }
 
@@ -161,10 +172,24 @@ impl Work {
             }
             tokio::select! {
                 () = asked_to_stop(&mut stop), if !self.stopping => self.stop(),
-                Some(event) = queue.recv() => self.handle(event).await,
+                Some(event) = queue.recv() => {
+                    self.handle(event).await;
+                    self.wait_for_clients().await;
+                }
             }
             if let Some(instance) = &mut self.instance {
                 self.load.sockets.store(instance.sockets().len(), Relaxed);
+            }
+        }
+    }
+
+    /// A guest cannot wait, so its host does: for a moment it makes no call that could send even more.
+    async fn wait_for_clients(&mut self) {
+        let full = self.instance.as_mut().map(Instance::take_full).unwrap_or_default();
+        let deadline = Instant::now() + SLOW_WAIT;
+        for outbox in full {
+            if timeout_at(deadline, outbox.relieved()).await.is_err() {
+                outbox.too_slow();
             }
         }
     }
@@ -276,7 +301,7 @@ impl Work {
             upgrade.choose(&first);
         }
         let response = upgrade.response();
-        let outbox = Outbox::new(self.outbox_bound);
+        let outbox = Outbox::new(self.bounds);
         sockets.insert(id, Socket { outbox: Arc::clone(&outbox), session });
         // Before the client can know, and come again.
         self.load.sockets.store(sockets.len(), Relaxed);

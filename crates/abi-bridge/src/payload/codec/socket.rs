@@ -31,6 +31,19 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Bytes of the data.
+    pub fn len(&self) -> usize {
+        match self {
+            Kind::Text(text) => text.len(),
+            Kind::Binary(data) => data.len(),
+        }
+    }
+
+    /// Whether there is no data.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     fn number(&self, dialect: Dialect) -> u32 {
         match (dialect, self) {
             (Dialect::Proposal, Kind::Binary(_)) | (Dialect::Shipped, Kind::Text(_)) => 0,
