@@ -82,6 +82,21 @@ async fn a_message_of_the_open_callback_is_the_first() {
 }
 
 #[tokio::test]
+async fn a_guest_sends_to_and_closes_another_socket_than_the_one_whose_message_it_has() {
+    // What another says, the first socket gets, and is closed.
+    let message = "(call $hold) (i64.store (i32.const 1024) (i64.const 0))
+        (call $send (i32.const 1024) (call $length)) (call $websocketSend)
+        (call $send (i32.const 1024) (i32.const 8)) (call $websocketClose)";
+    let serving = Serving::start(guest(&[("websocketMessage", message)]), &[]).await;
+    let (mut first, mut second) = (serving.dial().await, serving.dial().await);
+    soon(second.send(binary(vec![1, 2]))).await.unwrap();
+    assert_eq!(soon(first.next()).await.unwrap().unwrap(), binary(vec![1, 2]));
+    assert_eq!(close_code(&mut first).await, 1000);
+    soon(second.send(Message::Ping("still there".into()))).await.unwrap();
+    assert_eq!(soon(second.next()).await.unwrap().unwrap(), Message::Pong("still there".into()));
+}
+
+#[tokio::test]
 async fn every_socket_ends_with_one_close_callback_whoever_closes_it() {
     // Counts, and tells the count to whoever sends a message next.
     let count = "(call $hold) (i32.store (i32.const 512) (i32.add (i32.load (i32.const 512)) (i32.const 1)))";
