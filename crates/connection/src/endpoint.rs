@@ -12,7 +12,7 @@ use crate::{
     record::{Attempt, Warnings},
     request::Request,
     tls::Tls,
-    transport::Transport,
+    transport::{TcpConnection, Transport},
 };
 use bytes::BytesMut;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -111,6 +111,23 @@ impl Endpoint {
         let record = attempt.opened(subprotocol.as_deref(), address);
         let driver = Driver::new(transport, input, Role::Client, limits, record);
         Ok(Connection::open(driver, limits, url, subprotocol, permits))
+    }
+
+    /// Dials `host:port` for a byte stream without a WebSocket: the same policy, DNS, proxy, limits and time limit.
+    /// Cancel safe.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::connect`] that come before the opening handshake.
+    pub async fn connect_tcp(&self, authority: &str) -> Result<TcpConnection, Error> {
+        let request = Request::new(
+            ConnectConfig { url: format!("ws://{authority}/"), ..ConnectConfig::default() },
+            self.settings(),
+        )?;
+        let permits = self.permits().map_err(|failure| failure.error)?;
+        let Host { policy, settings, .. } = &*self.host;
+        let dialled = timeout(request.timeout, dial(&request, policy, settings.proxy.as_ref()));
+        let tcp = dialled.await.map_err(|_| Error::Timeout)?.map_err(|failure| failure.error)?;
+        Ok(TcpConnection::new(tcp, permits))
     }
 
     /// Checks an HTTP/1.1 request that hyper received, against every rule of RFC 6455 section 4.2.1, and takes a

@@ -1,11 +1,18 @@
 //! What a WebSocket runs over once its handshake is done.
 
+use crate::endpoint::Permits;
 use bytes::BytesMut;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use std::any::Any;
+use std::{
+    any::Any,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{client, server};
@@ -18,6 +25,46 @@ pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
 impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+/// A TCP connection that takes one of its endpoint's places for as long as it is there.
+pub struct TcpConnection {
+    tcp: TcpStream,
+    _place: Permits,
+}
+
+impl TcpConnection {
+    pub(crate) fn new(tcp: TcpStream, place: Permits) -> Self {
+        TcpConnection { tcp, _place: place }
+    }
+
+    /// Where it leads: to what was dialled, or to the proxy.
+    ///
+    /// # Errors
+    /// Those of the operating system, when it has ended.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.tcp.peer_addr()
+    }
+}
+
+impl AsyncRead for TcpConnection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for TcpConnection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }
 

@@ -256,3 +256,19 @@ async fn a_proxy_that_refuses_is_reported_and_not_passed_by() {
         nobody_dialled(&listener).await;
     }
 }
+
+#[tokio::test]
+async fn tcp_alone_is_dialled_under_the_same_policy_and_limits() {
+    let (listener, url) = listen().await;
+    let authority = url.trim_start_matches("ws://").trim_end_matches('/').to_owned();
+    let endpoint = endpoint(&[("max-connections", "1")]);
+    let tcp = soon(endpoint.connect_tcp(&authority)).await.unwrap();
+    assert_eq!(tcp.peer_addr().unwrap(), listener.local_addr().unwrap());
+    assert!(
+        matches!(endpoint.connect_tcp(&authority).await, Err(Error::ConnectionFailed(why)) if why.contains("max-connections"))
+    );
+    drop(tcp);
+    let denied = endpoint.connect_tcp("192.0.2.1:80").await;
+    assert!(matches!(denied, Err(Error::AuthenticationFailed(_))));
+    assert!(matches!(endpoint.connect_tcp("no port").await, Err(Error::InvalidUrl(_))));
+}
