@@ -3,3 +3,4 @@
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 pub mod payload;
+pub mod watm;

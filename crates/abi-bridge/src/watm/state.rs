@@ -1,0 +1,132 @@
+//! What the host keeps for one transport, and its descriptors.
+
+use super::{
+    errno::Errno,
+    stream::{Stream, Transport},
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+};
+use tokio::time::Instant;
+use wasmtime::{Caller, Memory, StoreLimits};
+
+/// How many descriptors a transport may have.
+const MAX_DESCRIPTORS: usize = 64;
+/// How many bytes of a line it prints are logged as one.
+const MAX_LINE: usize = 4096;
+
+/// Opens a connection of the network side.
+pub(super) type Dial = Box<dyn FnMut() -> BoxFuture<'static, io::Result<Box<dyn Transport>>> + Send>;
+
+/// What the store of a transport holds.
+pub(super) struct State {
+    pub(super) limits: StoreLimits,
+    pub(super) descriptors: Descriptors,
+    /// The network: how to dial it, and a connection that has come from it.
+    pub(super) dial: Option<Dial>,
+    pub(super) accepted: Option<Box<dyn Transport>>,
+    pub(super) config: Option<Bytes>,
+    /// Whether it called `host_defer`.
+    pub(super) deferred: Arc<AtomicBool>,
+    /// What its clock counts from.
+    pub(super) began: Instant,
+}
+
+/// What a descriptor stands for.
+pub(super) enum Descriptor {
+    /// Standard input, which is at its end.
+    Input,
+    /// Standard output and error, whose lines are logged.
+    Output(Vec<u8>),
+    /// The rest of the configuration.
+    Config(Bytes),
+    Stream(Box<Stream>),
+}
+
+/// Descriptors by their numbers.
+pub(super) struct Descriptors(Vec<Option<Descriptor>>);
+
+impl Default for Descriptors {
+    fn default() -> Self {
+        Descriptors(
+            [Descriptor::Input, Descriptor::Output(Vec::new()), Descriptor::Output(Vec::new())].map(Some).into(),
+        )
+    }
+}
+
+impl Descriptors {
+    /// Gives it the lowest number that is free.
+    pub(super) fn insert(&mut self, descriptor: Descriptor) -> Result<i32, Errno> {
+        let free = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
+        if free >= MAX_DESCRIPTORS {
+            return Err(Errno::MFILE);
+        }
+        self.0.resize_with(self.0.len().max(free + 1), || None);
+        self.0[free] = Some(descriptor);
+        Ok(free as i32)
+    }
+
+    pub(super) fn insert_stream(&mut self, transport: Box<dyn Transport>) -> Result<i32, Errno> {
+        self.insert(Descriptor::Stream(Box::new(Stream::new(transport))))
+    }
+
+    pub(super) fn get(&mut self, number: i32) -> Result<&mut Descriptor, Errno> {
+        let place = usize::try_from(number).ok().and_then(|number| self.0.get_mut(number));
+        place.and_then(Option::as_mut).ok_or(Errno::BADF)
+    }
+
+    pub(super) fn close(&mut self, number: i32) -> Result<(), Errno> {
+        let place = usize::try_from(number).ok().and_then(|number| self.0.get_mut(number));
+        place.and_then(Option::take).map(drop).ok_or(Errno::BADF)
+    }
+}
+
+/// Logs each line that is whole, or too long.
+pub(super) fn print(line: &mut Vec<u8>, bytes: &[u8]) {
+    for byte in bytes {
+        if *byte == b'\n' || line.len() >= MAX_LINE {
+            tracing::info!(target: "watm", "{}", String::from_utf8_lossy(line));
+            line.clear();
+        }
+        if *byte != b'\n' {
+            line.push(*byte);
+        }
+    }
+}
+
+/// The memory of a transport, with every pointer checked.
+pub(super) struct Guest<'a, 'b>(pub(super) &'a mut Caller<'b, State>);
+
+impl Guest<'_, '_> {
+    fn memory(&mut self) -> Result<Memory, Errno> {
+        self.0.get_export("memory").and_then(|export| export.into_memory()).ok_or(Errno::FAULT)
+    }
+
+    pub(super) fn slice(&mut self, pointer: u32, length: u32) -> Result<&[u8], Errno> {
+        let memory = self.memory()?;
+        let start = pointer as usize;
+        memory.data(&*self.0).get(start..start + length as usize).ok_or(Errno::FAULT)
+    }
+
+    pub(super) fn slice_mut(&mut self, pointer: u32, length: u32) -> Result<&mut [u8], Errno> {
+        let memory = self.memory()?;
+        let start = pointer as usize;
+        memory.data_mut(&mut *self.0).get_mut(start..start + length as usize).ok_or(Errno::FAULT)
+    }
+
+    pub(super) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Errno> {
+        let length = u32::try_from(bytes.len()).map_err(|_| Errno::FAULT)?;
+        self.slice_mut(pointer, length)?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The buffers of a vectored call: pointers and lengths.
+    pub(super) fn vectors(&mut self, pointer: u32, count: u32) -> Result<Vec<(u32, u32)>, Errno> {
+        let all = self.slice(pointer, count.checked_mul(8).ok_or(Errno::INVAL)?)?;
+        let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |number, byte| number << 8 | u32::from(*byte));
+        Ok(all.chunks_exact(8).map(|vector| (number(&vector[..4]), number(&vector[4..]))).collect())
+    }
+}
