@@ -2,10 +2,12 @@
 
 GUESTS := guest-example ws-cat autobahn interop probe soak unruly
 CORE_GUESTS := chat-room
-TARGETS := wasm32-wasip2 wasm32-unknown-unknown
-HOST := --workspace $(GUESTS:%=--exclude %) $(CORE_GUESTS:%=--exclude %)
+TRANSPORTS := transport
+TARGETS := wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown
+HOST := --workspace $(GUESTS:%=--exclude %) $(CORE_GUESTS:%=--exclude %) $(TRANSPORTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 CORE_WASM := $(CORE_GUESTS:%=-p %) --target wasm32-unknown-unknown --release
+TRANSPORT_WASM := $(TRANSPORTS:%=-p %) --target wasm32-wasip1 --release
 
 .PHONY: help run test autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
 
@@ -44,6 +46,7 @@ guests: setup
 	@echo "building the guests for $(TARGETS)"
 	@cargo build $(WASM)
 	@cargo build $(CORE_WASM)
+	@cargo build $(TRANSPORT_WASM)
 
 lint: setup ## formatting and clippy, warnings denied
 	cargo fmt --all --check
@@ -51,6 +54,7 @@ lint: setup ## formatting and clippy, warnings denied
 	cargo clippy -p websocket-connection -- -D warnings # without the features that the workspace's tests turn on
 	cargo clippy $(WASM) -- -D warnings
 	cargo clippy $(CORE_WASM) -- -D warnings
+	cargo clippy $(TRANSPORT_WASM) -- -D warnings
 
 doc: ## the documentation of the libraries
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps $(HOST)

@@ -17,7 +17,9 @@ pub mod soak_message;
 pub use build::{build_assembly_guest, build_guest};
 pub use component::{component, component_with};
 pub use host::{Guest, Host, Limits};
-pub use program::{Running, core_guest, example_path, guest, guest_path, interrupt, program, run, target, unruly};
+pub use program::{
+    Running, core_guest, example_path, guest, guest_path, interrupt, program, run, target, transport_path, unruly,
+};
 pub use server::{Behaviour, Seen, Server};
 pub use serving::{Answered, Client, Serving};
 pub use test_peer::soon;

@@ -40,6 +40,11 @@ pub fn core_guest(name: &str) -> Vec<u8> {
     std::fs::read(file).expect("a guest can be read")
 }
 
+/// Where a transport of this workspace is.
+pub fn transport_path(name: &str) -> PathBuf {
+    built(target().join("wasm32-wasip1/release").join(name).with_extension("wasm"))
+}
+
 /// Where an example of this workspace's libraries is; testing the workspace builds them.
 pub fn example_path(name: &str) -> PathBuf {
     built(target().join("debug/examples").join(name))

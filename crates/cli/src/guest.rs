@@ -68,10 +68,18 @@ impl CoreModule {
         self.imports.iter().any(import) || self.exports.iter().any(|export| export == "websocketMessage")
     }
 
+    /// Whether it has what only transports have.
+    pub(crate) fn is_transport(&self) -> bool {
+        self.exports.iter().any(|export| export.starts_with("_water_") || export.starts_with("watm_"))
+    }
+
     /// What this module needs to become a guest that `run` takes.
     pub(crate) fn advice(&self, path: &Path) -> String {
         if self.hands_over_payloads() {
             return format!("it speaks the pointer-payload ABI, so use `websocket-provider serve {}`", path.display());
+        }
+        if self.is_transport() {
+            return "it is a WATM transport, so use `websocket-provider watm`".to_owned();
         }
         let advice = if self.imports.iter().any(|import| import.starts_with("wasi_snapshot_preview1.")) {
             "it was built for WASI preview 1: build it for wasm32-wasip2, or make a component of it with \

@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use wasmtime::Engine;
-use websocket_abi_bridge::payload::Module;
+use websocket_abi_bridge::{payload::Module, watm};
 
 pub(crate) fn command() -> Command {
     Command::new("inspect").about("Says what a guest is, what it imports and exports, and how to run it").arg(
@@ -32,6 +32,9 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 fn core_module(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
+    if module.is_transport() {
+        return transport(path, module);
+    }
     let shown = path.display();
     let loaded = Module::load(&Engine::default(), &module.bytes);
     match &loaded {
@@ -46,6 +49,21 @@ fn core_module(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
             answer(format!("no command of this program runs it as a guest of the pointer-payload ABI: {error}"))
         }
         Err(_) => answer(format!("no command of this program runs it: {}", module.advice(path))),
+    }
+}
+
+fn transport(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
+    let shown = path.display();
+    let loaded = watm::Module::load(&Engine::default(), &module.bytes);
+    match &loaded {
+        Ok(transport) => answer(format!("{shown}: a transport of WATM v0 that can {}", transport.roles()))?,
+        Err(_) => answer(format!("{shown}: a core module"))?,
+    }
+    list("imports", &module.imports)?;
+    list("exports", &module.exports)?;
+    match loaded {
+        Ok(_) => answer(format!("run it with: websocket-provider watm ROLE {shown} --local ADDR --remote ADDR")),
+        Err(error) => answer(format!("no command of this program runs it: {error}")),
     }
 }
 

@@ -59,6 +59,13 @@ impl Listener {
         self.tcp.local_addr()
     }
 
+    /// Accepts a connection for something else than HTTP. Cancel safe.
+    pub(crate) async fn accept(&self) -> io::Result<TcpStream> {
+        let (tcp, _) = self.tcp.accept().await?;
+        tcp.set_nodelay(true)?;
+        Ok(tcp)
+    }
+
     /// Serves TLS from now on.
     pub(crate) fn with_tls(self, mut config: ServerConfig) -> Self {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -14,6 +14,7 @@ mod output;
 mod run;
 mod serve;
 mod stop;
+mod watm;
 
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
@@ -44,6 +45,7 @@ fn command() -> Command {
         )
         .subcommand(run::command())
         .subcommand(serve::command())
+        .subcommand(watm::command())
         .subcommand(echo::command())
         .subcommand(inspect::command())
 }
@@ -70,6 +72,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<i32> {
     let ended = match matches.subcommand() {
         Some(("run", matches)) => runtime.block_on(run::run(matches)),
         Some(("serve", matches)) => runtime.block_on(serve::run(matches)).map(|()| 0),
+        Some(("watm", matches)) => runtime.block_on(watm::run(matches)).map(|()| 0),
         Some(("echo", matches)) => runtime.block_on(echo::run(matches)).map(|()| 0),
         Some(("inspect", matches)) => inspect::run(matches).map(|()| 0),
         _ => unreachable!("clap requires a subcommand"),

@@ -1,0 +1,207 @@
+//! WATM transports in the program: every role, over TCP and over WebSockets, and what can go wrong on the way.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::path::PathBuf;
+use tempfile::TempDir;
+use test_peer::Authority;
+use tests::{Running, kernel::processor_millis, program, soon, transport_path};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// A transport that runs.
+struct Watm {
+    program: Running,
+    /// Where it listens: a URL.
+    at: String,
+}
+
+impl Watm {
+    async fn start(role: &str, local: &str, remote: &str, options: &[&str]) -> Watm {
+        let path = transport_path("transport");
+        let module = path.to_str().unwrap();
+        let args = [&["watm", role, module, "--local", local, "--remote", remote][..], options].concat();
+        let mut program = Running::start(&args);
+        let at = program.line("listening on ").await;
+        Watm { program, at }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.at.strip_prefix("tcp://").unwrap()).await.unwrap()
+    }
+
+    async fn end(self) {
+        let (status, log) = self.program.interrupt().await;
+        assert!(status.success() && log.is_empty(), "{status}: {log}");
+    }
+}
+
+/// A server that sends back what comes, until its client ends.
+async fn echo() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = format!("tcp://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((mut tcp, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut reader, mut writer) = tcp.split();
+                // A client that is gone ends it as well.
+                let _ = tokio::io::copy(&mut reader, &mut writer).await;
+            });
+        }
+    });
+    at
+}
+
+/// Bytes that are not like their neighbours.
+fn bytes(count: usize) -> Vec<u8> {
+    (0..count).map(|place| (place ^ place >> 8 ^ place >> 16) as u8).collect()
+}
+
+async fn echoes(tcp: &mut TcpStream, count: usize) {
+    let sent = bytes(count);
+    let mut got = vec![0; count];
+    let (mut reader, mut writer) = tcp.split();
+    let (written, read) = soon(async { tokio::join!(writer.write_all(&sent), reader.read_exact(&mut got)) }).await;
+    written.unwrap();
+    read.unwrap();
+    assert!(got == sent, "{count} bytes came back otherwise");
+}
+
+fn config(folder: &TempDir, content: &str) -> PathBuf {
+    let path = folder.path().join("config");
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn every_role_carries_bytes_over_tcp_and_over_websockets() {
+    let authority = Authority::new("test");
+    let (certificate, key) = authority.issue_files("localhost");
+    let ca = authority.file("ca.pem");
+    let tls = ["--tls-cert", &certificate, "--tls-key", &key];
+    let folder = tempfile::tempdir().unwrap();
+    let reverse = config(&folder, "reverse");
+    let reverse = ["--config-file", reverse.to_str().unwrap()];
+    let server = echo().await;
+    for (network, accepting, dialling) in [
+        ("tcp://127.0.0.1:0", &[][..], &[][..]),
+        ("ws://127.0.0.1:0/t", &[], &[]),
+        ("wss://127.0.0.1:0/t", &tls, &["--ca-cert", &ca]),
+    ] {
+        for transform in [&[][..], &reverse] {
+            // Caller, dialer, network, relay, network, listener, server.
+            let listener = Watm::start("listen", network, &server, &[accepting, transform].concat()).await;
+            let onwards = listener.at.replace("127.0.0.1", "localhost");
+            let relay = Watm::start("relay", network, &onwards, &[accepting, dialling].concat()).await;
+            let onwards = relay.at.replace("127.0.0.1", "localhost");
+            let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &onwards, &[dialling, transform].concat()).await;
+            let mut caller = dialer.connect().await;
+            for count in [1, 125, 65_536, 4 << 20] {
+                echoes(&mut caller, count).await;
+            }
+            // Its end goes through all of them, and nothing before it is lost.
+            caller.shutdown().await.unwrap();
+            let mut rest = Vec::new();
+            soon(caller.read_to_end(&mut rest)).await.unwrap();
+            assert!(rest.is_empty());
+            for program in [dialer, relay, listener] {
+                program.end().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_goes_over_the_network_is_what_the_transport_makes_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let reverse = config(&folder, "reverse");
+    let network = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let remote = format!("tcp://{}", network.local_addr().unwrap());
+    let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &remote, &["--config-file", reverse.to_str().unwrap()]).await;
+    let mut caller = dialer.connect().await;
+    let (mut far, _) = soon(network.accept()).await.unwrap();
+    caller.write_all(&[1, 2, 3]).await.unwrap();
+    let mut got = [0; 3];
+    soon(far.read_exact(&mut got)).await.unwrap();
+    assert_eq!(got, [128, 64, 192]);
+    // A peer that goes ends the caller's connection too.
+    drop(far);
+    assert_eq!(soon(caller.read(&mut got)).await.unwrap(), 0);
+    dialer.end().await;
+}
+
+#[tokio::test]
+async fn connections_are_cancelled_in_order_whatever_they_are_at() {
+    let network = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let remote = format!("tcp://{}", network.local_addr().unwrap());
+    let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &remote, &[]).await;
+    let (mut idle, mut read) = (dialer.connect().await, dialer.connect().await);
+    let (mut first, _) = soon(network.accept()).await.unwrap();
+    let (mut second, _) = soon(network.accept()).await.unwrap();
+    read.write_all(b"x").await.unwrap();
+    let before = processor_millis(dialer.program.process());
+    soon(async {
+        tokio::select! { _ = first.read_u8() => {}, _ = second.read_u8() => {} }
+    })
+    .await;
+    assert!(processor_millis(dialer.program.process()) - before < 500, "idle connections cost next to nothing");
+    dialer.end().await;
+    for tcp in [&mut idle, &mut read, &mut first, &mut second] {
+        assert!(matches!(soon(tcp.read(&mut [0; 8])).await, Ok(0) | Err(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_network_that_is_not_there_ends_the_caller_and_is_logged() {
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for remote in [format!("tcp://{dead}"), format!("ws://{dead}/t")] {
+        let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &remote, &[]).await;
+        let mut caller = dialer.connect().await;
+        assert!(matches!(soon(caller.read(&mut [0; 8])).await, Ok(0) | Err(_)));
+        let (status, log) = dialer.program.interrupt().await;
+        assert!(
+            status.success() && log.contains(&remote) && log.contains("`_water_dial` of the transport gave -53"),
+            "{log}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_work_is_refused_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = transport_path("transport");
+    let module = path.to_str().unwrap();
+    let other = folder.path().join("other.wasm");
+    std::fs::write(&other, wat::parse_str(r#"(module (func (export "_water_init")))"#).unwrap()).unwrap();
+    let other = other.to_str().unwrap();
+    let (tcp, ws) = ("tcp://127.0.0.1:0", "wss://127.0.0.1:0/t");
+    for (args, code, said) in [
+        (
+            &["dial", other, "--local", tcp, "--remote", tcp][..],
+            1,
+            "does not export `memory`; it does not export `_water_v0`",
+        ),
+        (&["dial", module, "--local", ws, "--remote", tcp], 1, "callers connect over TCP"),
+        (&["listen", module, "--local", ws, "--remote", tcp], 1, "needs a certificate"),
+        (&["dial", module, "--local", "127.0.0.1:0", "--remote", tcp], 2, "write tcp://HOST:PORT"),
+        (&["dial", module, "--local", tcp, "--remote", tcp, "--config-file", "/does/not/exist"], 1, "/does/not/exist"),
+        (&["fly", module], 2, "fly"),
+    ] {
+        let output = soon(program().arg("watm").args(args).output()).await.unwrap();
+        let why = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(code) && why.contains(said), "{args:?}: {why}");
+    }
+    let wrong = config(&folder, "sideways");
+    let server = echo().await;
+    let dialer = Watm::start("dial", tcp, &server, &["--config-file", wrong.to_str().unwrap()]).await;
+    assert!(matches!(soon(dialer.connect().await.read(&mut [0; 8])).await, Ok(0) | Err(_)));
+    let (_, log) = dialer.program.interrupt().await;
+    assert!(log.contains("`_water_init` of the transport gave -28"), "{log}");
+    let output = soon(program().args(["inspect", module]).output()).await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("a transport of WATM v0 that can dial, listen, relay"), "{said}");
+    let output = soon(program().args(["run", module]).output()).await.unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("use `websocket-provider watm`"));
+}
