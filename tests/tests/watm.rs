@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use tempfile::TempDir;
 use test_peer::Authority;
 use tests::{Running, kernel::processor_millis, program, soon, transport_path};
@@ -98,7 +98,8 @@ async fn every_role_carries_bytes_over_tcp_and_over_websockets() {
             let onwards = relay.at.replace("127.0.0.1", "localhost");
             let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &onwards, &[dialling, transform].concat()).await;
             let mut caller = dialer.connect().await;
-            for count in [1, 125, 65_536, 4 << 20] {
+            let most = if transform.is_empty() { 64 << 20 } else { 4 << 20 };
+            for count in [1, 125, 65_536, most] {
                 echoes(&mut caller, count).await;
             }
             // Its end goes through all of them, and nothing before it is lost.
@@ -150,6 +151,62 @@ async fn connections_are_cancelled_in_order_whatever_they_are_at() {
     dialer.end().await;
     for tcp in [&mut idle, &mut read, &mut first, &mut second] {
         assert!(matches!(soon(tcp.read(&mut [0; 8])).await, Ok(0) | Err(_)));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_is_cancelled_while_its_peer_does_not_read() {
+    let network = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let remote = format!("tcp://{}", network.local_addr().unwrap());
+    let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &remote, &[]).await;
+    let mut caller = dialer.connect().await;
+    let (_far, _) = soon(network.accept()).await.unwrap();
+    // Until the kernel's buffers and the transport's are full.
+    let part = bytes(1 << 20);
+    while tokio::time::timeout(Duration::from_millis(500), caller.write_all(&part)).await.is_ok() {}
+    let (status, log) = dialer.program.interrupt().await;
+    assert!(status.success() && log.contains("did not end within 5s after it was cancelled"), "{status}: {log}");
+}
+
+/// A transport whose worker is this, and that dials as it should.
+fn transport(folder: &TempDir, worker: &str) -> String {
+    let text = format!(
+        r#"(module
+            (import "env" "host_dial" (func $dial (result i32)))
+            (memory (export "memory") 1)
+            (func (export "_water_v0"))
+            (func (export "_water_init") (result i32) (i32.const 0))
+            (func (export "_water_dial") (param i32) (result i32) (call $dial))
+            (func (export "_water_cancel_with") (param i32) (result i32) (i32.const 0))
+            (func (export "_water_worker") (result i32) {worker}))"#
+    );
+    let file = folder.path().join("transport.wasm");
+    std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_worker_that_fails_or_never_ends_costs_its_connection_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = echo().await;
+    for (worker, said) in [
+        ("unreachable", Some("`_water_worker` of the transport failed: wasm trap")),
+        ("(i32.const 12345)", None),
+        ("(loop (br 0)) (i32.const 0)", Some("did not end within 5s")),
+    ] {
+        let module = transport(&folder, worker);
+        let args = ["watm", "dial", &module, "--local", "tcp://127.0.0.1:0", "--remote", &server];
+        let mut program = Running::start(&args);
+        let at = program.line("listening on tcp://").await;
+        let mut callers = [TcpStream::connect(&at).await.unwrap(), TcpStream::connect(&at).await.unwrap()];
+        if !worker.starts_with("(loop") {
+            for caller in &mut callers {
+                assert!(matches!(soon(caller.read(&mut [0; 8])).await, Ok(0) | Err(_)));
+            }
+        }
+        let (status, log) = program.interrupt().await;
+        assert!(status.success(), "{status}: {log}");
+        assert!(said.map_or(log.is_empty(), |said| log.contains(said)), "{worker}: {log}");
     }
 }
 

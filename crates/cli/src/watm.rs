@@ -294,7 +294,8 @@ impl Host {
             };
             tokio::select! {
                 ended = running.ended() => {
-                    tracing::debug!(end = ?ended?, "a connection ended");
+                    let end = ended?;
+                    tracing::debug!(?end, "a connection ended");
                     return Ok(());
                 }
                 _ = stop.wait_for(|stop| *stop) => {}
