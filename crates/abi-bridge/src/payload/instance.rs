@@ -15,6 +15,8 @@ use wasmtime::{
 };
 use wasmtime_wasi::{I32Exit, p1::WasiP1Ctx};
 
+/// How many tables an instance may have.
+const MAX_TABLES: usize = 4;
 /// How many pages a memory that the host makes has at least.
 const LEAST_PAGES: u64 = 64;
 
@@ -46,9 +48,9 @@ impl Instance {
         let limits = StoreLimitsBuilder::new()
             .memory_size(shared.limits.memory)
             // An element is a pointer in the host.
-            .table_elements(shared.limits.memory / size_of::<usize>())
+            .table_elements(shared.limits.memory / size_of::<usize>() / MAX_TABLES)
             .memories(1)
-            .tables(1)
+            .tables(MAX_TABLES)
             .build();
         let state = State {
             wasi,

@@ -177,9 +177,8 @@ impl Work {
                     self.wait_for_clients().await;
                 }
             }
-            if let Some(instance) = &mut self.instance {
-                self.load.sockets.store(instance.sockets().len(), Relaxed);
-            }
+            let sockets = self.instance.as_mut().map_or(0, |instance| instance.sockets().len());
+            self.load.sockets.store(sockets, Relaxed);
         }
     }
 
