@@ -11,9 +11,9 @@ async fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [url, guests, seconds] = &args[..] else { panic!("usage: soak_host URL GUESTS SECONDS") };
     let host = Host::new(&[
-        // Long enough for a server that a loaded machine holds up.
+        // All long enough for a server that a loaded machine holds up.
         ("keepalive-interval", "3s"),
-        ("close-timeout", "1s"),
+        ("close-timeout", "5s"),
         ("write-timeout", "10s"),
         ("receive-wait", "200ms"),
     ]);
