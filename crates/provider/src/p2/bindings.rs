@@ -1,7 +1,11 @@
 //! The types of the WIT package, and what they are in the core. They are written by hand because
-//! generated ones copy a received message once more, and because one set serves every version.
+//! generated ones copy a received message once more, and because one set serves every version. The
+//! plugin for wasmCloud's hosts includes this file: its older wasmtime has another [`Payload`].
 
-use bytes::Bytes;
+// It is `Bytes` on one side of the conversion here, and not in the plugin.
+#![allow(clippy::useless_conversion)]
+
+use super::Payload;
 use std::time::Duration;
 use wasmtime::component::{ComponentType, Lift, Lower};
 use websocket_connection as native;
@@ -80,11 +84,11 @@ pub(super) enum Message {
     #[component(name = "text")]
     Text(String),
     #[component(name = "binary")]
-    Binary(Bytes),
+    Binary(Payload),
     #[component(name = "ping")]
-    Ping(Bytes),
+    Ping(Payload),
     #[component(name = "pong")]
-    Pong(Bytes),
+    Pong(Payload),
     #[component(name = "close")]
     Close(CloseInfo),
 }
@@ -93,9 +97,9 @@ impl From<Message> for native::Message {
     fn from(message: Message) -> Self {
         match message {
             Message::Text(text) => native::Message::Text(text),
-            Message::Binary(data) => native::Message::Binary(data),
-            Message::Ping(data) => native::Message::Ping(data),
-            Message::Pong(data) => native::Message::Pong(data),
+            Message::Binary(data) => native::Message::Binary(data.into()),
+            Message::Ping(data) => native::Message::Ping(data.into()),
+            Message::Pong(data) => native::Message::Pong(data.into()),
             Message::Close(CloseInfo { code, reason }) => native::Message::Close(native::CloseInfo { code, reason }),
         }
     }
@@ -105,9 +109,9 @@ impl From<native::Message> for Message {
     fn from(message: native::Message) -> Self {
         match message {
             native::Message::Text(text) => Message::Text(text),
-            native::Message::Binary(data) => Message::Binary(data),
-            native::Message::Ping(data) => Message::Ping(data),
-            native::Message::Pong(data) => Message::Pong(data),
+            native::Message::Binary(data) => Message::Binary(data.into()),
+            native::Message::Ping(data) => Message::Ping(data.into()),
+            native::Message::Pong(data) => Message::Pong(data.into()),
             native::Message::Close(native::CloseInfo { code, reason }) => Message::Close(CloseInfo { code, reason }),
         }
     }

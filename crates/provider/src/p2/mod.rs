@@ -5,3 +5,6 @@ mod bindings;
 mod host;
 
 pub use host::{VERSIONS, add_to_linker};
+
+/// What a message carries: taken and given without a copy.
+type Payload = bytes::Bytes;
