@@ -9,7 +9,7 @@ WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 CORE_WASM := $(CORE_GUESTS:%=-p %) --target wasm32-unknown-unknown --release
 TRANSPORT_WASM := $(TRANSPORTS:%=-p %) --target wasm32-wasip1 --release
 
-.PHONY: help run test autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run test test-wasmcloud autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -19,6 +19,13 @@ run: build ## run the example guest against an echo server, over ws:// and wss:/
 
 test: build ## run every test
 	cargo test $(HOST)
+
+test-wasmcloud: guests ## build and test the plugin for wasmCloud's hosts, a workspace of its own
+	cd wasmcloud && cargo fmt --all --check
+	cd wasmcloud && cargo build -p http-guest --target wasm32-wasip2 --release
+	cd wasmcloud && cargo clippy -p http-guest --target wasm32-wasip2 --release -- -D warnings
+	cd wasmcloud && cargo clippy --all-targets -- -D warnings
+	cd wasmcloud && cargo test
 
 autobahn: build ## hold a guest against the Autobahn suite (scripts/wstest installs it)
 	REQUIRE_PEERS=1 cargo test $(HOST) --test autobahn -- --nocapture
@@ -68,6 +75,7 @@ wit-package: ## write the WIT package as an archive that wit-deps takes
 
 licences: ## check the licences and sources of all dependencies
 	cargo deny --all-features check licenses bans sources
+	cargo deny --manifest-path wasmcloud/Cargo.toml check --config deny.toml licenses bans sources
 
 advisories: ## check dependencies against the advisory database (needs the internet)
 	cargo deny --all-features check advisories

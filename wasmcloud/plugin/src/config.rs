@@ -23,13 +23,18 @@ pub(crate) fn from_component(settings: &mut Settings, config: &HashMap<String, S
 
 /// Sets what the configuration of an interface of this package names; nobody else reads it.
 pub(crate) fn from_interface(settings: &mut Settings, config: &HashMap<String, String>) -> Result<()> {
-    for (name, value) in sorted(config) {
-        match settings.set(name, value) {
-            Err(error @ SettingError::Unknown(_)) => bail!("{error}; {}", suggestion(name)),
-            set => set?,
-        }
+    sorted(config).into_iter().try_for_each(|(name, value)| set(settings, name, value))
+}
+
+/// Sets one setting, as [`Settings::set`] does, for people who write its name.
+///
+/// # Errors
+/// The message of [`SettingError`]; where no setting has the name, with the one that was meant.
+pub fn set(settings: &mut Settings, name: &str, value: &str) -> Result<()> {
+    match settings.set(name, value) {
+        Err(error @ SettingError::Unknown(_)) => bail!("{error}; {}", suggestion(name)),
+        set => Ok(set?),
     }
-    Ok(())
 }
 
 /// In an order, so that of two mistakes it is always the same one that is told.

@@ -25,6 +25,7 @@ mod guest;
 mod host;
 mod plugin;
 
+pub use config::set;
 pub use plugin::{PLUGIN_ID, WebsocketPlugin};
 pub use websocket_connection::{
     METRICS, Metric, MetricKind, Metrics, Rule, SETTINGS, Sample, Setting, SettingError, Settings,

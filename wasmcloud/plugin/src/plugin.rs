@@ -40,14 +40,19 @@ impl WebsocketPlugin {
     /// uses WebSockets.
     pub fn metrics(&self) -> impl Iterator<Item = (String, Metrics)> + use<> {
         let guests = self.guests.lock();
-        let metrics: Vec<_> =
-            guests.iter().filter_map(|(workload, guest)| Some((workload.clone(), guest.upgrade()?.metrics()))).collect();
+        let metrics: Vec<_> = guests
+            .iter()
+            .filter_map(|(workload, guest)| Some((workload.clone(), guest.upgrade()?.metrics())))
+            .collect();
         metrics.into_iter()
     }
 
     fn settings(&self, component: &WorkloadComponent, interfaces: &HashSet<WitInterface>) -> Result<Settings> {
         let mut settings = self.settings.clone();
         config::from_component(&mut settings, &component.local_resources().config)?;
+        // In an order, so that of two entries with one key it is always the same one that counts.
+        let mut interfaces: Vec<_> = interfaces.iter().collect();
+        interfaces.sort_by_cached_key(|interface| interface.to_string());
         for interface in interfaces {
             config::from_interface(&mut settings, &interface.config)
                 .with_context(|| format!("the configuration of {interface}"))?;
