@@ -75,7 +75,7 @@ wit-package: ## write the WIT package as an archive that wit-deps takes
 
 licences: ## check the licences and sources of all dependencies
 	cargo deny --all-features check licenses bans sources
-	cargo deny --manifest-path wasmcloud/Cargo.toml check --config deny.toml licenses bans sources
+	cargo deny --all-features --manifest-path wasmcloud/Cargo.toml --config deny.toml check licenses bans sources
 
 advisories: ## check dependencies against the advisory database (needs the internet)
 	cargo deny --all-features check advisories
