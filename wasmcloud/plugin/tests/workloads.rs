@@ -101,6 +101,24 @@ async fn a_guest_talks_while_it_answers_a_request_over_http() {
 }
 
 #[tokio::test]
+async fn a_guest_that_another_component_calls_has_its_own_settings() {
+    let (listener, url) = listener().await;
+    let mut host = Host::start(Settings::default()).await;
+    let guest = Guest { file: EXAMPLE, url: String::new(), component: LOOPBACK, called: true, ..Guest::default() };
+    let guest = host.run(Guest { url, ..guest }).await.unwrap();
+    let caller = host.caller().await;
+    let server = async {
+        let mut peer = Peer::accept(&listener).await;
+        greeted(&mut peer).await;
+        peer.write(frame(TEXT, "both")).await;
+        closed(&mut peer, GOING_AWAY).await;
+    };
+    let (said, ()) = tokio::join!(caller.call_on(), server);
+    assert_eq!(said, "SUCCESS: Received response: both");
+    assert_eq!(host.metric(&guest, "websocket.connections.opened"), Some(1));
+}
+
+#[tokio::test]
 async fn a_destination_that_no_rule_grants_is_not_dialled() {
     let (listener, url) = listener().await;
     let mut host = Host::start(Settings::default()).await;
@@ -144,7 +162,7 @@ async fn the_plugins_the_components_and_the_interfaces_settings_add_up() {
     // `colour` belongs to whoever reads the component's configuration.
     let component = [("allow", "127.0.0.1"), ("colour", "red"), ("receive-wait", "1h")];
     let interface = [("receive-wait", "1ms")];
-    let guest = Guest { file: EXAMPLE, url, interface: &interface, component: &component };
+    let guest = Guest { file: EXAMPLE, url, interface: &interface, component: &component, called: false };
     let guest = host.run(guest).await.unwrap();
     let server = async {
         let mut peer = Peer::accept(&listener).await;
