@@ -97,12 +97,6 @@ impl Host {
             .unwrap_or_else(|error| panic!("{}: {error}; `make test-wasmcloud` builds it", path.display()));
         let mut websocket = WitInterface::from("wasmcloud:websocket/client@0.1.0-draft");
         websocket.config = guest.interface.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        // It has no plugin: what it calls runs in its store all the same.
-        let caller = format!(
-            r#"(component
-                (import "{INVOKE}" (instance $invoke (export "call" (func (result string)))))
-                (export "{CALLER}" (instance $invoke)))"#
-        );
         let mut host_interfaces = vec!["wasi:cli/environment".into(), websocket];
         if guest.file == HTTP {
             host_interfaces.push("wasi:http/incoming-handler".into());
@@ -114,7 +108,10 @@ impl Host {
         };
         let mut components = vec![Component { bytes: bytes.into(), local_resources, ..Component::default() }];
         if guest.called {
-            components.push(Component { bytes: wat::parse_str(caller)?.into(), ..Component::default() });
+            // The environment comes with the store.
+            let environment = components[0].local_resources.environment.clone();
+            let local_resources = LocalResources { environment, ..LocalResources::default() };
+            components.push(Component { bytes: caller_component().into(), local_resources, ..Component::default() });
             host_interfaces.push(CALLER.into());
         }
         let workload = Workload {
@@ -186,4 +183,26 @@ impl Running {
         let call = instance.get_typed_func::<(), (String,)>(&mut store, &call).unwrap();
         soon(call.call_async(&mut store, ())).await.unwrap().0
     }
+}
+
+/// A component that has no plugin and calls the example guest, which then runs in its store.
+fn caller_component() -> Vec<u8> {
+    wat::parse_str(format!(
+        r#"(component
+            (import "{INVOKE}" (instance $invoke (export "call" (func (result string)))))
+            (core module $memory
+                (memory (export "memory") 1)
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+            (core instance $memory (instantiate $memory))
+            (core func $call (canon lower (func $invoke "call")
+                (memory $memory "memory") (realloc (func $memory "realloc"))))
+            (core module $m
+                (import "" "call" (func $call (param i32)))
+                (func (export "call") (result i32) (call $call (i32.const 8)) (i32.const 8)))
+            (core instance $m (instantiate $m (with "" (instance (export "call" (func $call))))))
+            (func $calls (result string) (canon lift (core func $m "call") (memory $memory "memory")))
+            (instance $interface (export "call" (func $calls)))
+            (export "{CALLER}" (instance $interface)))"#
+    ))
+    .unwrap()
 }
