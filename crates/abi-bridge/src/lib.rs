@@ -3,4 +3,5 @@
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 pub mod payload;
+mod types;
 pub mod watm;

@@ -32,39 +32,30 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 fn core_module(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
-    if module.is_transport() {
-        return transport(path, module);
-    }
-    let shown = path.display();
-    let loaded = Module::load(&Engine::default(), &module.bytes);
-    match &loaded {
-        Ok(guest) => answer(format!("{shown}: a core module of the pointer-payload ABI, {}", guest.shape()))?,
-        Err(_) => answer(format!("{shown}: a core module"))?,
-    }
-    list("imports", &module.imports)?;
-    list("exports", &module.exports)?;
-    match loaded {
-        Ok(_) => answer(format!("run it with: websocket-provider serve {shown}")),
-        Err(error) if module.hands_over_payloads() => {
-            answer(format!("no command of this program runs it as a guest of the pointer-payload ABI: {error}"))
+    let (shown, engine) = (path.display(), Engine::default());
+    let nothing = |why: String| ("a core module".to_owned(), format!("no command of this program runs it: {why}"));
+    let (what, how) = if module.is_transport() {
+        match watm::Module::load(&engine, &module.bytes) {
+            Ok(transport) => (
+                format!("a transport of WATM v0 that can {}", transport.roles()),
+                format!("run it with: websocket-provider watm ROLE {shown} --local ADDR --remote ADDR"),
+            ),
+            Err(error) => nothing(error.to_string()),
         }
-        Err(_) => answer(format!("no command of this program runs it: {}", module.advice(path))),
-    }
-}
-
-fn transport(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
-    let shown = path.display();
-    let loaded = watm::Module::load(&Engine::default(), &module.bytes);
-    match &loaded {
-        Ok(transport) => answer(format!("{shown}: a transport of WATM v0 that can {}", transport.roles()))?,
-        Err(_) => answer(format!("{shown}: a core module"))?,
-    }
+    } else {
+        match Module::load(&engine, &module.bytes) {
+            Ok(guest) => (
+                format!("a core module of the pointer-payload ABI, {}", guest.shape()),
+                format!("run it with: websocket-provider serve {shown}"),
+            ),
+            Err(error) if module.hands_over_payloads() => nothing(format!("of the pointer-payload ABI, {error}")),
+            Err(_) => nothing(module.advice(path)),
+        }
+    };
+    answer(format!("{shown}: {what}"))?;
     list("imports", &module.imports)?;
     list("exports", &module.exports)?;
-    match loaded {
-        Ok(_) => answer(format!("run it with: websocket-provider watm ROLE {shown} --local ADDR --remote ADDR")),
-        Err(error) => answer(format!("no command of this program runs it: {error}")),
-    }
+    answer(how)
 }
 
 fn component(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! Which modules speak the ABI, and in which of its forms.
 
 use super::codec::{Dialect, Generation};
+use crate::types::shown;
 use std::fmt;
 use wasmtime::{Engine, ExternType, ValType};
 
@@ -251,20 +252,6 @@ fn numbers(found: &ExternType) -> Option<(usize, usize)> {
 fn signature(takes: usize, gives: usize) -> String {
     let takes = vec!["i32"; takes].join(", ");
     if gives == 0 { format!("({takes})") } else { format!("({takes}) -> i32") }
-}
-
-fn shown(found: &ExternType) -> String {
-    match found {
-        ExternType::Func(function) => {
-            let names = |values: Vec<ValType>| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let (takes, gives) = (names(function.params().collect()), names(function.results().collect()));
-            if gives.is_empty() { format!("({takes})") } else { format!("({takes}) -> {gives}") }
-        }
-        ExternType::Global(_) => "a global".to_owned(),
-        ExternType::Table(_) => "a table".to_owned(),
-        ExternType::Memory(_) => "a memory".to_owned(),
-        ExternType::Tag(_) => "a tag".to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Which modules are transports of WATM v0, and which roles they can play.
 
 use super::preview1;
+use crate::types::shown;
 use std::fmt;
 use wasmtime::{Engine, ExternType, ValType};
 
@@ -134,18 +135,4 @@ fn check(module: &wasmtime::Module) -> Result<Roles, LoadError> {
 pub(super) fn signature(takes: &[ValType], gives: usize) -> String {
     let takes: Vec<_> = takes.iter().map(ToString::to_string).collect();
     format!("({}){}", takes.join(", "), if gives == 0 { "" } else { " -> i32" })
-}
-
-fn shown(found: &ExternType) -> String {
-    match found {
-        ExternType::Func(function) => {
-            let names = |values: Vec<ValType>| values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            let (takes, gives) = (names(function.params().collect()), names(function.results().collect()));
-            if gives.is_empty() { format!("({takes})") } else { format!("({takes}) -> {gives}") }
-        }
-        ExternType::Global(_) => "a global".to_owned(),
-        ExternType::Table(_) => "a table".to_owned(),
-        ExternType::Memory(_) => "a memory".to_owned(),
-        ExternType::Tag(_) => "a tag".to_owned(),
-    }
 }
