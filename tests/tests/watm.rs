@@ -9,6 +9,8 @@ use tests::{Running, kernel::processor_millis, program, soon, transport_path};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    process::Command,
+    time::timeout,
 };
 
 /// A transport that runs.
@@ -163,7 +165,7 @@ async fn a_connection_is_cancelled_while_its_peer_does_not_read() {
     let (_far, _) = soon(network.accept()).await.unwrap();
     // Until the kernel's buffers and the transport's are full.
     let part = bytes(1 << 20);
-    while tokio::time::timeout(Duration::from_millis(500), caller.write_all(&part)).await.is_ok() {}
+    while timeout(Duration::from_millis(500), caller.write_all(&part)).await.is_ok() {}
     let (status, log) = dialer.program.interrupt().await;
     assert!(status.success() && log.contains("did not end within 5s after it was cancelled"), "{status}: {log}");
 }
@@ -272,6 +274,29 @@ async fn idle_transports_of_both_families_sleep() {
         let (status, log) = program.interrupt().await;
         assert!(status.success() && !log.contains("failed"), "{status}: {log}");
     }
+}
+
+#[tokio::test]
+async fn without_descriptors_callers_wait_until_another_goes() {
+    let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &echo().await, &[]).await;
+    let mut first = dialer.connect().await;
+    echoes(&mut first, 100).await;
+    let process = dialer.program.process().to_string();
+    let limit = async |most: &str| {
+        let limited = Command::new("prlimit").args(["--pid", &process, &format!("--nofile={most}:")]).status().await;
+        assert!(limited.unwrap().success());
+    };
+    // No number is left for a new one.
+    limit("3").await;
+    let mut second = dialer.connect().await;
+    second.write_all(b"?").await.unwrap();
+    // Nothing says that a caller waits, but that it has no answer.
+    assert!(timeout(Duration::from_millis(500), second.read_u8()).await.is_err());
+    limit("1000").await;
+    drop(first);
+    assert_eq!(soon(second.read_u8()).await.unwrap(), b'?');
+    let (status, log) = dialer.program.interrupt().await;
+    assert!(status.success() && log.contains("cannot accept a connection"), "{status}: {log}");
 }
 
 #[tokio::test]

@@ -59,30 +59,34 @@ impl Listener {
         self.tcp.local_addr()
     }
 
-    /// Accepts a connection for something else than HTTP. Cancel safe.
-    pub(crate) async fn accept(&self) -> io::Result<TcpStream> {
-        let (tcp, _) = self.tcp.accept().await?;
-        tcp.set_nodelay(true)?;
-        Ok(tcp)
-    }
-
     /// Serves TLS from now on.
     pub(crate) fn with_tls(self, mut config: ServerConfig) -> Self {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Listener { tls: Some(TlsAcceptor::from(Arc::new(config))), ..self }
     }
 
-    /// Serves until `stop` turns true; then it lets the requests that have begun come to their end.
-    pub(crate) async fn serve(&self, service: impl Service, mut stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-        let mut clients = JoinSet::new();
+    /// Serves HTTP until `stop` turns true; then it lets the requests that have begun come to their end.
+    pub(crate) async fn serve(&self, service: impl Service, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let closing = stop.clone();
+        let client = |tcp| client(tcp, self.tls.clone(), service.clone(), closing.clone());
+        self.each(MAX_CLIENTS, client, stop).await
+    }
+
+    /// Has `client` serve each connection, so many at once, until `stop` turns true; then it waits for those that
+    /// there are, and drops the ones that go on for too long.
+    pub(crate) async fn each<F: Future<Output = ()> + Send + 'static>(
+        &self,
+        most: usize,
+        client: impl Fn(TcpStream) -> F,
+        mut stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
+        let mut clients = JoinSet::new();
         let mut stopped = pin!(stop.wait_for(|stop| *stop));
         loop {
             tokio::select! {
-                accepted = self.tcp.accept(), if clients.len() < MAX_CLIENTS => match accepted {
+                accepted = self.tcp.accept(), if clients.len() < most => match accepted {
                     Ok((tcp, peer)) => {
-                        let client = client(tcp, self.tls.clone(), service.clone(), closing.clone());
-                        clients.spawn(client.instrument(tracing::warn_span!("client", %peer)));
+                        clients.spawn(client(tcp).instrument(tracing::warn_span!("client", %peer)));
                     }
                     Err(error) => {
                         // Out of descriptors, most likely, until a client goes.
@@ -96,10 +100,9 @@ impl Listener {
                 _ = &mut stopped => break,
             }
         }
-        // Those that go on after that are dropped.
         let ended = async { while clients.join_next().await.is_some() {} };
         if timeout(STOP_WAIT, ended).await.is_err() {
-            tracing::info!(clients = clients.len(), "clients did not take their answers in time");
+            tracing::info!(clients = clients.len(), "clients did not come to their end in time");
         }
         Ok(())
     }

@@ -16,10 +16,11 @@ use hyper::body::{Bytes, Incoming};
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{Semaphore, watch};
+use tokio::{net::TcpStream, sync::watch};
 use url::Url;
 use websocket_abi_bridge::watm::{
     Dialer, Listener as Accepter, Module, Options, Relay, RunError, Running, Transport, WebSocketTransport,
@@ -163,29 +164,26 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         Place::WebSocket(url) => format!("{}://{address}{}", url.scheme(), url.path()),
     };
     answer(format!("listening on {shown}"))?;
-    let served = match local {
-        Place::Tcp(_) => {
-            drop(ending);
-            tokio::select! {
-                served = serve_tcp(&listener, &host) => served,
-                () = stop.next() => Ok(()),
-            }
-        }
-        Place::WebSocket(url) => {
-            let service = Upgrades { host: Arc::clone(&host), path: url.path().into() };
-            tokio::select! {
-                served = listener.serve(service, ending) => served,
-                () = stop.next() => Ok(()),
-            }
-        }
+    let mut serving = pin!(serve(&listener, &local, host, ending));
+    let failed = tokio::select! {
+        served = &mut serving => Some(served),
+        () = stop.next() => None,
     };
-    end.send_replace(true);
-    drop(host);
+    let ended = async {
+        end.send_replace(true);
+        let served = match failed {
+            Some(failed) => failed,
+            None => serving.await,
+        };
+        // Every connection holds a receiver for as long as it is there.
+        end.closed().await;
+        served
+    };
+    // Whoever does not want to wait for the transports asks once more.
     tokio::select! {
-        () = end.closed() => {}
-        () = stop.next() => {}
+        served = ended => served,
+        () = stop.next() => Ok(()),
     }
-    served
 }
 
 /// An endpoint whose limits are those of the whole program, which is one guest.
@@ -235,18 +233,21 @@ async fn listen(role: &str, local: &Place, matches: &ArgMatches) -> anyhow::Resu
     }
 }
 
-async fn serve_tcp(listener: &Listener, host: &Arc<Host>) -> anyhow::Result<()> {
-    let room = Arc::new(Semaphore::new(host.endpoint.settings().max_connections));
-    loop {
-        // It fails only for a semaphore that is closed, and this one never is.
-        let place = Arc::clone(&room).acquire_owned().await?;
-        let tcp = listener.accept().await.context("cannot accept connections")?;
-        let host = Arc::clone(host);
-        // Not a part of this future: it ends in order when this one is dropped.
-        tokio::spawn(async move {
-            host.connection(tcp).await;
-            drop(place);
-        });
+async fn serve(listener: &Listener, local: &Place, host: Arc<Host>, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    match local {
+        Place::WebSocket(url) => listener.serve(Upgrades { host, path: url.path().into() }, stop).await,
+        Place::Tcp(_) => {
+            let client = |tcp: TcpStream| {
+                let host = Arc::clone(&host);
+                async move {
+                    match tcp.set_nodelay(true) {
+                        Ok(()) => host.connection(tcp).await,
+                        Err(error) => tracing::info!(%error, "a caller has gone"),
+                    }
+                }
+            };
+            listener.each(host.endpoint.settings().max_connections, client, stop).await
+        }
     }
 }
 
