@@ -3,7 +3,8 @@
 use crate::{
     CloseInfo, Error, Message,
     driver::{Driver, Limits},
-    wakers::{Place, Wakers},
+    flusher::{Flush, flush_soon},
+    wakers::{Look, Place, Wakers},
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::{
@@ -11,11 +12,9 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 
 /// The life of a connection, in order; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,6 +31,9 @@ pub enum ConnectionState {
 
 /// The close frame of a handle that is dropped (RFC 6455 section 7.4.1: going away).
 const GOING_AWAY: CloseInfo = CloseInfo { code: 1001, reason: None };
+
+/// How often the task of a busy connection looks whether its callers do what its socket wakes them for.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// An open WebSocket.
 ///
@@ -51,8 +53,6 @@ struct Shared {
     wakers: Arc<Wakers>,
     /// What the socket wakes: [`Wakers`], as a waker.
     socket_waker: Waker,
-    /// The runtime that opened the connection.
-    runtime: Handle,
 }
 
 impl Connection {
@@ -67,7 +67,7 @@ impl Connection {
         let wakers = Arc::new(Wakers::default());
         let socket_waker = Waker::from(Arc::clone(&wakers));
         let driver = Mutex::new(driver);
-        let shared = Arc::new(Shared { limits, driver, wakers, socket_waker, runtime: Handle::current() });
+        let shared = Arc::new(Shared { limits, driver, wakers, socket_waker });
         let task = Task(Arc::clone(&shared));
         tokio::spawn(async move {
             let (_held, task) = (held, task);
@@ -197,9 +197,7 @@ impl Shared {
             self.wakers.wake_task();
         }
         if notices.flush {
-            // Not the task alone: a worker of tokio keeps what it woke last to itself until its guest gives way.
-            let shared = Arc::clone(self);
-            self.runtime.spawn_blocking(move || shared.turn(Driver::flush));
+            flush_soon(Arc::clone(self) as Arc<dyn Flush>);
         }
     }
 
@@ -225,6 +223,7 @@ impl Shared {
     /// The connection's task: drives it whatever its callers do, and at its deadlines.
     async fn run(&self) {
         let mut alarm = pin!(sleep_until(Instant::now()));
+        let mut next_look: Option<Instant> = None;
         poll_fn(|cx| {
             self.wakers.set_task(cx.waker());
             loop {
@@ -236,7 +235,13 @@ impl Shared {
                 if waiters {
                     self.wakers.wake_callers();
                 }
-                match deadline {
+                let now = Instant::now();
+                next_look = match self.wakers.look(next_look.is_none_or(|look| look <= now)) {
+                    Look::Again => now.checked_add(LOOK_INTERVAL),
+                    Look::AsBefore => next_look,
+                    Look::WhenWoken => None,
+                };
+                match [deadline, next_look].into_iter().flatten().min() {
                     _ if closed => return Poll::Ready(()),
                     None => return Poll::Pending,
                     Some(deadline) if deadline != alarm.deadline() => alarm.as_mut().reset(deadline),
@@ -248,6 +253,12 @@ impl Shared {
             }
         })
         .await;
+    }
+}
+
+impl Flush for Shared {
+    fn flush(self: Arc<Self>) {
+        self.turn(Driver::flush);
     }
 }
 

@@ -32,6 +32,7 @@ mod error;
 #[cfg(feature = "opentelemetry")]
 mod export;
 mod failure;
+mod flusher;
 #[cfg(feature = "fuzzing")]
 mod fuzzing;
 mod handshake;

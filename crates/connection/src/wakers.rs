@@ -1,5 +1,6 @@
-//! Who is woken when a connection's socket is ready: those who wait in a call, so that they are served
-//! without a detour, and the connection's own task, since a guest may hold a call that it does not poll.
+//! Who is woken when a connection's socket is ready: those who wait in a call, so that they are served without a
+//! detour. A guest may hold a call that it does not poll, so the connection's own task looks after them: at the first
+//! event of a busy time, and then at intervals. To wake it at each would cost as much as the call itself.
 
 use parking_lot::Mutex;
 use std::{
@@ -15,6 +16,21 @@ struct Waiting {
     task: Option<Waker>,
     callers: Vec<(u64, Waker)>,
     last_id: u64,
+    /// The socket was ready since the task last looked.
+    was_ready: bool,
+    /// The task will look by itself: where callers wait, the socket wakes them alone.
+    task_looks: bool,
+}
+
+/// When the task looks next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// In an interval from now.
+    Again,
+    /// When it was to look anyway.
+    AsBefore,
+    /// When the socket is ready.
+    WhenWoken,
 }
 
 impl Wakers {
@@ -25,6 +41,19 @@ impl Wakers {
             Some(task) => task.clone_from(waker),
             None => *task = Some(waker.clone()),
         }
+    }
+
+    /// Notes that the task has driven the connection; `is_due` if it was to look by now.
+    pub(crate) fn look(&self, is_due: bool) -> Look {
+        let mut waiting = self.0.lock();
+        let was_ready = std::mem::take(&mut waiting.was_ready);
+        let look = match (was_ready, is_due) {
+            (true, true) => Look::Again,
+            (_, false) => Look::AsBefore,
+            (false, true) => Look::WhenWoken,
+        };
+        waiting.task_looks = look != Look::WhenWoken;
+        look
     }
 
     /// Wakes the connection's task.
@@ -48,9 +77,14 @@ impl Wake for Wakers {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
+        let (task, callers) = {
+            let mut waiting = self.0.lock();
+            waiting.was_ready = true;
+            let spares_task = waiting.task_looks && !waiting.callers.is_empty();
+            (waiting.task.clone().filter(|_| !spares_task), std::mem::take(&mut waiting.callers))
+        };
         // A tokio worker runs first what was woken last.
-        self.wake_task();
-        self.wake_callers();
+        task.into_iter().chain(callers.into_iter().map(|(_, waker)| waker)).for_each(Waker::wake);
     }
 }
 
@@ -92,6 +126,14 @@ impl<'a> Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.leave();
+        let Some(id) = self.id.take() else { return };
+        let mut waiting = self.wakers.0.lock();
+        let count = waiting.callers.len();
+        waiting.callers.retain(|(other, _)| *other != id);
+        if waiting.callers.len() == count {
+            // It was woken, and whoever is given up does nothing.
+            drop(waiting);
+            self.wakers.wake_task();
+        }
     }
 }

@@ -205,7 +205,7 @@ impl Driver {
         self.encoder.message(message, &mut self.output);
         self.record.sent(message);
         // The first message after a wait leaves at once. Those that follow without one leave together:
-        // when the guest next waits, when another thread has its turn, or when there is enough for a write.
+        // when the guest next waits, a moment later by another thread, or when there is enough for a write.
         if !self.corked || self.output.len() >= OUTPUT_BOUND {
             self.corked = true;
             self.write(cx);
@@ -214,7 +214,7 @@ impl Driver {
             }
         } else if !self.flush_due {
             self.flush_due = true;
-            self.notices = Notices { task: true, flush: true, ..self.notices };
+            self.notices.flush = true;
         }
         Some(Ok(()))
     }

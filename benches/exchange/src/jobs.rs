@@ -1,0 +1,97 @@
+//! The lines between a contender and whoever measures it.
+
+use crate::Mode;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::{
+    io::{BufRead, Lines, StdinLock, Write},
+    path::PathBuf,
+};
+
+/// Where to connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// `ws://…`, `wss://…`, or `tcp://…` for a link without WebSockets.
+    pub url: String,
+    /// The PEM file of the authority to trust, for `wss`.
+    pub authority: Option<PathBuf>,
+}
+
+/// What a contender is to do.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Job {
+    /// Exchange messages on connections that go on at once.
+    Exchange {
+        /// Where to.
+        target: Target,
+        /// In which way.
+        mode: Mode,
+        /// Bytes of each message.
+        size: usize,
+        /// Messages on each connection.
+        count: u64,
+        /// How many connections.
+        connections: usize,
+    },
+    /// Open and close one connection after the other.
+    Connect {
+        /// Where to.
+        target: Target,
+        /// Bytes of the one message that each has echoed; none if 0.
+        size: usize,
+        /// How many, one after the other.
+        count: u64,
+    },
+    /// Hold connections open, idle, from `ready` to `go`.
+    Hold {
+        /// Where to.
+        target: Target,
+        /// Bytes of the one message that each has echoed before; none if 0.
+        size: usize,
+        /// How many connections.
+        connections: usize,
+    },
+    /// Have an instance start and end.
+    Start {
+        /// How often, one after the other.
+        count: u64,
+    },
+}
+
+/// What a job took, from `go`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Sample {
+    /// The whole of it, in nanoseconds.
+    pub nanos: u64,
+    /// The median of the trips, in nanoseconds, where each was timed.
+    pub p50: Option<u64>,
+    /// Their 99th percentile.
+    pub p99: Option<u64>,
+}
+
+/// Does jobs until there are no more; `work` calls its second argument when it is ready, and goes on when that
+/// returns.
+///
+/// # Errors
+/// When a line cannot be read, or a job fails.
+pub fn serve(mut work: impl FnMut(Job, &mut dyn FnMut() -> Result<()>) -> Result<Sample>) -> Result<()> {
+    let mut lines = std::io::stdin().lock().lines();
+    while let Some(line) = lines.next() {
+        let job: Job = serde_json::from_str(&line?).context("a line that is no job")?;
+        let sample = work(job, &mut || start(&mut lines))?;
+        say(&serde_json::to_string(&sample)?)?;
+    }
+    Ok(())
+}
+
+fn start(lines: &mut Lines<StdinLock<'_>>) -> Result<()> {
+    say("ready")?;
+    lines.next().context("the job was taken back")??;
+    Ok(())
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot answer")
+}

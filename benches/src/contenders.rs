@@ -1,0 +1,96 @@
+//! Who is measured, and how each is started.
+
+use crate::{
+    guest_path,
+    process::{Place, Process, Processors},
+    program_path, transport_path,
+};
+use anyhow::{Context, Result};
+use std::{path::Path, process::Command};
+
+/// Who is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Contender {
+    /// A guest in the program as it is shipped.
+    Guest,
+    /// Guests of a host that gives each connection an instance of its own.
+    Instances,
+    /// tokio-tungstenite with a flush for each message: what a native client is.
+    Native,
+    /// tokio-tungstenite with one flush for many messages.
+    NativeBursts,
+    FastWebsockets,
+    TokioWebsockets,
+    /// tungstenite inside a guest, over the host's TCP.
+    InGuest,
+    /// TCP without WebSockets, and without anything between.
+    Tcp,
+    /// A relay that hands bytes on.
+    Relay,
+    /// A transport module in the program that hands bytes on, and one that reverses their bits.
+    PlainTransport,
+    ReversingTransport,
+}
+
+impl Contender {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Contender::Guest => "guest",
+            Contender::Instances => "guests, an instance each",
+            Contender::Native => "tokio-tungstenite",
+            Contender::NativeBursts => "tokio-tungstenite, a flush per burst",
+            Contender::FastWebsockets => "fastwebsockets",
+            Contender::TokioWebsockets => "tokio-websockets",
+            Contender::InGuest => "tungstenite in the guest",
+            Contender::Tcp => "TCP",
+            Contender::Relay => "TCP relay",
+            Contender::PlainTransport => "plain transport",
+            Contender::ReversingTransport => "reversing transport",
+        }
+    }
+
+    /// What does the jobs, where the contender does them itself.
+    pub(crate) fn start(self, processors: Processors, authority: &Path) -> Result<Process> {
+        let native = |name: &str| Process::own(processors, Place::Measured, &["native", name]);
+        match self {
+            Contender::Guest => {
+                let mut program = Command::new(program_path());
+                program.args(["run", "--allow", "localhost", "--max-connections", "6000", "--ca-cert"]).arg(authority);
+                program.arg(guest_path("bench-websocket"));
+                Process::start(processors, Place::Measured, &mut program)
+            }
+            Contender::Instances => Process::own(processors, Place::Measured, &["instances"]),
+            Contender::InGuest => Process::own(processors, Place::Measured, &["sockets"]),
+            Contender::Native => native("tungstenite"),
+            Contender::NativeBursts => native("tungstenite-bursts"),
+            Contender::FastWebsockets => native("fastwebsockets"),
+            Contender::TokioWebsockets => native("tokio-websockets"),
+            Contender::Tcp => native("raw"),
+            // What is measured stands between this client and its server.
+            Contender::Relay | Contender::PlainTransport | Contender::ReversingTransport => {
+                Process::own(processors, Place::Peer, &["native", "raw"])
+            }
+        }
+    }
+}
+
+/// What stands between a client and `remote`, and where it listens; `None` for a contender that goes there itself.
+pub(crate) fn between(contender: Contender, processors: Processors, remote: &str) -> Result<Option<(Process, String)>> {
+    let mut process = match contender {
+        Contender::Relay => Process::own(processors, Place::Measured, &["relay", remote])?,
+        Contender::PlainTransport | Contender::ReversingTransport => {
+            let mut program = Command::new(program_path());
+            program.args(["watm", "dial"]).arg(transport_path("transport"));
+            program.args(["--local", "tcp://127.0.0.1:0", "--remote", remote]);
+            program.args(["--max-connections", "6000"]);
+            if contender == Contender::ReversingTransport {
+                program.arg("--config-file").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/reverse.conf"));
+            }
+            Process::start(processors, Place::Measured, &mut program)?
+        }
+        _ => return Ok(None),
+    };
+    let line = process.line()?;
+    let address = line.strip_prefix("listening on ").with_context(|| format!("{line:?} is no address"))?;
+    Ok(Some((process, address.to_owned())))
+}
