@@ -54,9 +54,9 @@ impl Contender {
         let native = |name: &str| Process::own(processors, Place::Measured, &["native", name]);
         match self {
             Contender::Guest => {
-                let mut program = Command::new(program_path());
+                let mut program = Command::new(program_path()?);
                 program.args(["run", "--allow", "localhost", "--max-connections", "6000", "--ca-cert"]).arg(authority);
-                program.arg(guest_path("bench-websocket"));
+                program.arg(guest_path("bench-websocket")?);
                 Process::start(processors, Place::Measured, &mut program)
             }
             Contender::Instances => Process::own(processors, Place::Measured, &["instances"]),
@@ -79,8 +79,8 @@ pub(crate) fn between(contender: Contender, processors: Processors, remote: &str
     let mut process = match contender {
         Contender::Relay => Process::own(processors, Place::Measured, &["relay", remote])?,
         Contender::PlainTransport | Contender::ReversingTransport => {
-            let mut program = Command::new(program_path());
-            program.args(["watm", "dial"]).arg(transport_path("transport"));
+            let mut program = Command::new(program_path()?);
+            program.args(["watm", "dial"]).arg(transport_path("transport")?);
             program.args(["--local", "tcp://127.0.0.1:0", "--remote", remote]);
             program.args(["--max-connections", "6000"]);
             if contender == Contender::ReversingTransport {

@@ -69,7 +69,7 @@ impl Host {
         let mut linker = Linker::<Data>::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         websocket_provider::p2::add_to_linker(&mut linker)?;
-        let pre = linker.instantiate_pre(&Component::from_file(&engine, guest_path(guest))?)?;
+        let pre = linker.instantiate_pre(&Component::from_file(&engine, guest_path(guest)?)?)?;
         let mut settings = Settings::default();
         for (name, value) in [("allow", "localhost"), ("max-connections", "6000"), ("max-connections-total", "6000")] {
             settings.set(name, value)?;

@@ -13,7 +13,7 @@ mod run;
 mod server;
 mod targets;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use process::Processors;
 use report::Report;
@@ -126,24 +126,22 @@ fn write(folder: &Path, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// The program that is measured: as it is shipped, beside this one.
-fn program_path() -> PathBuf {
-    built("release/websocket-provider")
+/// The program that is measured, which is built with this one.
+fn program_path() -> Result<PathBuf> {
+    built("websocket-provider")
 }
 
-fn guest_path(name: &str) -> PathBuf {
-    built("wasm32-wasip2/release").join(name).with_extension("wasm")
+fn guest_path(name: &str) -> Result<PathBuf> {
+    built(&format!("../wasm32-wasip2/release/{name}.wasm"))
 }
 
-fn transport_path(name: &str) -> PathBuf {
-    built("wasm32-wasip1/release").join(name).with_extension("wasm")
+fn transport_path(name: &str) -> Result<PathBuf> {
+    built(&format!("../wasm32-wasip1/release/{name}.wasm"))
 }
 
-/// What `make bench` has built.
-fn built(path: &str) -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(
-        || Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../target")).to_path_buf(),
-        PathBuf::from,
-    );
-    target.join(path)
+/// What `make bench` has built, by its path from this program's folder.
+fn built(path: &str) -> Result<PathBuf> {
+    let path = std::env::current_exe()?.with_file_name(path);
+    ensure!(path.exists(), "{} is missing: run `make bench`, which builds it", path.display());
+    Ok(path)
 }

@@ -22,7 +22,7 @@ impl fmt::Display for Judged {
 }
 
 /// Speed beside another, in the same case: at least this.
-const SPEED: [(&str, Contender, Contender, f64); 17] = [
+const SPEED: [(&str, Contender, Contender, f64); 13] = [
     ("ping-pong, 64 B", Guest, Native, 0.97),
     ("ping-pong, 1 KiB", Guest, Native, 0.97),
     ("ping-pong, 64 KiB", Guest, Native, 0.93),
@@ -35,10 +35,6 @@ const SPEED: [(&str, Contender, Contender, f64); 17] = [
     ("ping-pong, 64 B, 256 connections", Instances, Native, 0.95),
     ("ping-pong, 64 B, wss", Guest, Native, 0.95),
     ("ping-pong, 64 KiB, wss", Guest, Native, 0.95),
-    ("one way up, 1 MiB", Guest, Native, 0.95),
-    ("one way down, 1 MiB", Guest, Native, 0.95),
-    ("one way up, 64 B", Guest, Native, 2.5),
-    ("one way down, 64 B", Guest, Native, 0.75),
     ("connect and close, one after the other", Guest, Native, 0.9),
 ];
 

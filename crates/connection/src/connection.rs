@@ -260,6 +260,13 @@ impl Flush for Shared {
     fn flush(self: Arc<Self>) {
         self.turn(Driver::flush);
     }
+
+    fn try_flush(self: Arc<Self>) -> bool {
+        let Some(mut driver) = self.driver.try_lock() else { return false };
+        driver.flush(&mut Context::from_waker(&self.socket_waker));
+        self.notify(driver);
+        true
+    }
 }
 
 /// Whatever ends the connection's task, a runtime that shuts down before it ever ran included, ends the

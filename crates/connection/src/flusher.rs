@@ -10,12 +10,15 @@ use std::{
 };
 
 /// How long messages gather. A guest that waits for anything sends them itself, before.
-const GATHER: Duration = Duration::from_micros(100);
+const GATHER: Duration = Duration::from_micros(500);
 
 /// Something with messages that have not left.
 pub(crate) trait Flush: Send + Sync {
     /// Has them leave.
     fn flush(self: Arc<Self>);
+
+    /// Has them leave, unless another uses the connection right now; says whether it did.
+    fn try_flush(self: Arc<Self>) -> bool;
 }
 
 /// The process's one flusher; `None` where it may have no thread.
@@ -60,8 +63,10 @@ impl Flusher {
             }
             drop(due);
             thread::sleep(GATHER);
-            let these = mem::take(&mut self.due.lock().these);
-            these.into_iter().for_each(Flush::flush);
+            let mut these = mem::take(&mut self.due.lock().these);
+            // Whoever is sending now has its turn later.
+            these.retain(|this| !Arc::clone(this).try_flush());
+            self.due.lock().these.append(&mut these);
         }
     }
 }

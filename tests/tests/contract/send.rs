@@ -4,8 +4,8 @@ use crate::{open, open_as, open_in};
 use std::time::{Duration, Instant};
 use test_peer::{BINARY, CLOSE, PING, PONG, Peer, TEXT, close_payload, frame};
 use tests::{
-    kernel,
-    probe::{Ask, Config, Failure, Message, State},
+    Behaviour, Server, kernel,
+    probe::{Ask, Config, Failure, Message, Probe, State},
 };
 use tokio::time::timeout;
 
@@ -89,6 +89,47 @@ async fn send_timeout() {
     assert_eq!(peer.frame().await, (TEXT, b"after".to_vec()));
     peer.write(frame(TEXT, "still there")).await;
     assert_eq!(guest.receive(open).await, Ok(text("still there")));
+}
+
+/// A text of one mebibyte that is not like its neighbours.
+fn long_text(number: u32) -> Message {
+    text(format!("{number:04}").repeat(MIB / 4))
+}
+
+/// Receives the texts of these numbers, in order.
+async fn receive_texts(guest: &mut Probe, from: u32, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        assert!(guest.receive(from).await == Ok(long_text(number)), "text {number} is due");
+    }
+}
+
+#[tokio::test]
+async fn send_unanswered() {
+    let server = Server::start(Behaviour::Echo).await;
+    let connect = async |options: &[&str]| {
+        let mut guest = Probe::start(options);
+        let open = guest.connect(Config { url: server.url.clone(), ..Config::default() }).await.unwrap();
+        (guest, open)
+    };
+    // There is room for all that comes back.
+    let (mut guest, open) = connect(&["--inbound-buffer", "128MiB"]).await;
+    for number in 0..64 {
+        guest.send(open, long_text(number)).await.unwrap();
+    }
+    receive_texts(&mut guest, open, 0..64).await;
+    // There is not, and the guest receives when it is told that its peer does not read.
+    let (mut guest, open) = connect(&["--write-timeout", "300ms"]).await;
+    let (mut received, mut timeouts) = (0, 0);
+    for number in 0..64 {
+        while let Err(failure) = guest.send(open, long_text(number)).await {
+            assert_eq!(failure, Failure::Timeout);
+            timeouts += 1;
+            receive_texts(&mut guest, open, received..received + 1).await;
+            received += 1;
+        }
+    }
+    assert!(timeouts > 0);
+    receive_texts(&mut guest, open, received..64).await;
 }
 
 /// Asserts that each of these is refused, and that nothing of it leaves.

@@ -18,8 +18,11 @@ use tokio::time::Instant;
 const OUTPUT_BOUND: usize = 64 * 1024;
 /// How long a guest has to answer what came before the peer broke the rules.
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
-/// How much is read at once from a connection that has little to say, and from one that has much.
-const READ_SIZES: [usize; 2] = [4 * 1024, 64 * 1024];
+/// How much is read at once: the least of a connection that has little to say, the most of one that has much, and the
+/// step between.
+const LEAST_READ: usize = 4 * 1024;
+const MOST_READ: usize = 64 * 1024;
+const READ_STEP: usize = 4;
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -79,8 +82,9 @@ pub(crate) struct Driver {
     unflushed: bool,
     /// The socket takes nothing right now.
     blocked: bool,
-    /// A send has written since anyone last waited: further ones leave together.
-    corked: bool,
+    /// Sends since anyone last waited, and whether there were several before that.
+    sends: u32,
+    sends_bursts: bool,
     /// Someone was told to flush.
     flush_due: bool,
     /// Once all is written, TCP ends from here: the server does that first (RFC 6455 section 7.1.1),
@@ -129,7 +133,7 @@ impl Driver {
             encoder: Encoder::new(role),
             input,
             output: BytesMut::new(),
-            read_size: READ_SIZES[0],
+            read_size: LEAST_READ,
             inbox: Inbox::default(),
             paused: false,
             held: None,
@@ -138,7 +142,8 @@ impl Driver {
             pong: None,
             unflushed: false,
             blocked: false,
-            corked: false,
+            sends: 0,
+            sends_bursts: false,
             flush_due: false,
             ends_first: role == Role::Server,
             ended: false,
@@ -204,10 +209,11 @@ impl Driver {
         }
         self.encoder.message(message, &mut self.output);
         self.record.sent(message);
-        // The first message after a wait leaves at once. Those that follow without one leave together:
-        // when the guest next waits, a moment later by another thread, or when there is enough for a write.
-        if !self.corked || self.output.len() >= OUTPUT_BOUND {
-            self.corked = true;
+        self.sends += 1;
+        // The first message after a wait leaves at once, unless the guest is one that sends several. Those that follow
+        // leave together: when the guest next waits, a moment later by another thread, or when there is enough for a
+        // write.
+        if (self.sends == 1 && !self.sends_bursts) || self.output.len() >= OUTPUT_BOUND {
             self.write(cx);
             if let Some(error) = &self.write_error {
                 return Some(Err(error.clone()));
@@ -222,8 +228,16 @@ impl Driver {
     /// Writes what sends have left to be written together.
     pub(crate) fn flush(&mut self, cx: &mut Context<'_>) {
         self.flush_due = false;
-        self.corked = false;
+        self.end_burst();
         self.write(cx);
+    }
+
+    /// Those who send wait, or another sends for them.
+    fn end_burst(&mut self) {
+        if self.sends > 0 {
+            self.sends_bursts = self.sends > 1;
+            self.sends = 0;
+        }
     }
 
     /// Begins the closing handshake, unless it has begun; `None` sends a close frame without a code.
@@ -284,7 +298,7 @@ impl Driver {
     /// Does all the reading and writing that can be done now, and what time asks for. When it returns,
     /// `cx` is woken for whatever comes next, deadlines excepted.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
-        self.corked = false;
+        self.end_burst();
         loop {
             self.write(cx);
             self.read(cx);

@@ -1,6 +1,6 @@
 //! How a driver moves bytes: frames out of the output, messages into the inbox.
 
-use super::{ANSWER_WAIT, Driver, Notices, OUTPUT_BOUND, Phase, READ_SIZES};
+use super::{ANSWER_WAIT, Driver, LEAST_READ, MOST_READ, Notices, OUTPUT_BOUND, Phase, READ_STEP};
 use crate::{
     CloseInfo, Error, Message,
     engine::Violation,
@@ -73,6 +73,7 @@ impl Driver {
 
     /// Reads and decodes until the socket has no more, or the inbox is full.
     pub(super) fn read(&mut self, cx: &mut Context<'_>) {
+        let mut total = 0;
         loop {
             self.decode();
             match self.phase {
@@ -88,10 +89,16 @@ impl Driver {
                 Poll::Ready(Ok(0)) => return self.lost("the peer ended the connection without a close frame"),
                 Poll::Ready(Ok(read)) => {
                     self.heard = Instant::now();
-                    self.read_size = if read >= self.read_size { READ_SIZES[1] } else { READ_SIZES[0] };
+                    total += read;
+                    if read >= self.read_size {
+                        self.read_size = MOST_READ.min(self.read_size * READ_STEP);
+                    }
                 }
                 Poll::Ready(Err(error)) => return self.lost(&chain(&error)),
             }
+        }
+        if total > 0 && total < self.read_size / READ_STEP {
+            self.read_size = LEAST_READ.max(self.read_size / READ_STEP);
         }
         if self.input.is_empty() {
             self.input = BytesMut::new();

@@ -2,6 +2,7 @@
 
 use super::bindings::{ClientConfig, ConnectionState, Message, WebsocketError};
 use crate::WebsocketView;
+use std::future::ready;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource, ResourceType},
@@ -39,15 +40,31 @@ fn add_version<T: WebsocketView + 'static>(linker: &mut Linker<T>, version: &str
     client.func_wrap_async(
         "[method]connection.send",
         |mut store: StoreContextMut<'_, T>, (this, message): (Resource<Connection>, Message)| {
-            Box::new(async move {
-                let connection = store.data_mut().websocket().table.get(&this)?;
-                Ok((connection.send(message.into()).await.map_err(WebsocketError::from),))
-            })
+            let connection = match store.data_mut().websocket().table.get(&this) {
+                Ok(connection) => connection,
+                Err(error) => return Box::new(ready(Err(error.into()))),
+            };
+            // Most sends need not wait, and a future that does not is small.
+            match connection.try_send(message.into()) {
+                Ok(None) => Box::new(ready(Ok((Ok(()),)))),
+                Ok(Some(message)) => Box::new(async move {
+                    let connection = store.data_mut().websocket().table.get(&this)?;
+                    Ok((connection.send(message).await.map_err(WebsocketError::from),))
+                }),
+                Err(error) => Box::new(ready(Ok((Err(error.into()),)))),
+            }
         },
     )?;
     client.func_wrap_async(
         "[method]connection.receive",
         |mut store: StoreContextMut<'_, T>, (this,): (Resource<Connection>,)| {
+            let connection = match store.data_mut().websocket().table.get(&this) {
+                Ok(connection) => connection,
+                Err(error) => return Box::new(ready(Err(error.into()))),
+            };
+            if let Some(message) = connection.try_receive() {
+                return Box::new(ready(Ok((Ok(Some(message.into())),))));
+            }
             Box::new(async move {
                 let connection = store.data_mut().websocket().table.get(&this)?;
                 let received = connection.receive().await;
