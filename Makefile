@@ -2,7 +2,7 @@
 
 GUESTS := guest-example ws-cat autobahn bench-sockets bench-websocket interop probe soak unruly
 CORE_GUESTS := chat-room
-TRANSPORTS := transport
+TRANSPORTS := async-transport transport
 TARGETS := wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown
 HOST := --workspace $(GUESTS:%=--exclude %) $(CORE_GUESTS:%=--exclude %) $(TRANSPORTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release

@@ -6,7 +6,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
 };
 
 /// The folder that cargo builds into.
@@ -79,6 +79,9 @@ pub async fn interrupt(child: &Child) {
 pub struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    errors: BufReader<ChildStderr>,
+    /// What was read of its errors.
+    log: String,
 }
 
 impl Running {
@@ -88,7 +91,8 @@ impl Running {
         command.args(args).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stdout = child.stdout.take().expect("standard output is piped");
-        Running { child, lines: BufReader::new(stdout).lines() }
+        let stderr = child.stderr.take().expect("standard error is piped");
+        Running { child, lines: BufReader::new(stdout).lines(), errors: BufReader::new(stderr), log: String::new() }
     }
 
     /// The rest of the next line that begins with `prefix`.
@@ -102,6 +106,14 @@ impl Running {
         }
     }
 
+    /// Waits until a line of its log has this.
+    pub async fn logs(&mut self, part: &str) {
+        while !self.log.lines().last().is_some_and(|line| line.contains(part)) {
+            let read = crate::soon(self.errors.read_line(&mut self.log)).await.expect("its errors can be read");
+            assert_ne!(read, 0, "the program ended before it logged {part:?}: {}", self.log);
+        }
+    }
+
     /// The number of its process.
     pub fn process(&self) -> u32 {
         self.child.id().expect("it runs")
@@ -110,13 +122,11 @@ impl Running {
     /// Sends the signal of Ctrl-C; gives the exit status and what was logged.
     pub async fn interrupt(mut self) -> (ExitStatus, String) {
         interrupt(&self.child).await;
-        let mut errors = String::new();
-        let mut stderr = self.child.stderr.take().expect("standard error is piped");
         let status = crate::soon(async {
-            stderr.read_to_string(&mut errors).await.expect("its errors can be read");
+            self.errors.read_to_string(&mut self.log).await.expect("its errors can be read");
             self.child.wait().await.expect("it ends")
         })
         .await;
-        (status, errors)
+        (status, self.log)
     }
 }

@@ -8,27 +8,33 @@ use crate::{
     stop::StopRequests,
 };
 use anyhow::{Context, anyhow, bail};
+use bytesize::ByteSize;
 use clap::{Arg, ArgMatches, Command};
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use std::{
-    fmt, io,
+    fmt,
+    fs::File,
+    io::{self, Read},
     path::{Path, PathBuf},
     pin::pin,
     sync::Arc,
     time::Duration,
 };
 use tokio::{net::TcpStream, sync::watch};
+use tracing::Instrument;
 use url::Url;
 use websocket_abi_bridge::watm::{
-    Dialer, Listener as Accepter, Module, Options, Relay, RunError, Running, Transport, WebSocketTransport,
+    Dialer, End, Listener as Accepter, Module, Options, Relay, RunError, Running, Transport, WebSocketTransport,
 };
 use websocket_connection::{ConnectConfig, Endpoint, Settings};
 
 /// How long a transport has to end once it was cancelled.
 const CANCEL_WAIT: Duration = Duration::from_secs(5);
+/// The most that a configuration may have, in bytes.
+const MAX_CONFIG: u64 = 1 << 20;
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
 const RECEIVE_WAIT: Duration = Duration::from_secs(3600);
 
@@ -193,14 +199,21 @@ fn endpoint(mut settings: Settings) -> anyhow::Result<Endpoint> {
 }
 
 fn options(matches: &ArgMatches) -> anyhow::Result<Options> {
-    let config = match matches.get_one::<PathBuf>("config-file") {
-        Some(path) => {
-            let read = std::fs::read(path);
-            Some(read.with_context(|| format!("cannot read the transport's configuration {}", path.display()))?.into())
-        }
-        None => None,
-    };
-    Ok(Options { config, ..Options::default() })
+    let path = matches.get_one::<PathBuf>("config-file");
+    Ok(Options { config: path.map(|path| config_file(path)).transpose()?, ..Options::default() })
+}
+
+fn config_file(path: &Path) -> anyhow::Result<Bytes> {
+    let mut config = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_CONFIG + 1).read_to_end(&mut config));
+    let shown = path.display();
+    read.with_context(|| {
+        format!("cannot read the transport's configuration {shown}; give --config-file a file that can be read")
+    })?;
+    if config.len() as u64 > MAX_CONFIG {
+        bail!("the transport's configuration {shown} is larger than {}", ByteSize(MAX_CONFIG));
+    }
+    Ok(config.into())
 }
 
 fn load(role: &str, path: &Path, options: Options) -> anyhow::Result<Role> {
@@ -269,12 +282,13 @@ impl Service for Upgrades {
             Ok(upgrade) => {
                 let response = upgrade.response();
                 let host = Arc::clone(&self.host);
-                tokio::spawn(async move {
+                let accepted = async move {
                     match upgrade.accept().await {
                         Ok(connection) => host.connection(WebSocketTransport::new(connection)).await,
                         Err(error) => tracing::info!(%error, "a client was not upgraded"),
                     }
-                });
+                };
+                tokio::spawn(accepted.in_current_span());
                 response
             }
             Err(refusal) => refusal.response(),
@@ -296,7 +310,10 @@ impl Host {
             tokio::select! {
                 ended = running.ended() => {
                     let end = ended?;
-                    tracing::debug!(?end, "a connection ended");
+                    match end {
+                        End::Normal | End::Cancelled | End::PeerGone => tracing::debug!(?end, "a connection ended"),
+                        End::Code(code) => tracing::info!("`_water_worker` of the transport gave {code}"),
+                    }
                     return Ok(());
                 }
                 _ = stop.wait_for(|stop| *stop) => {}

@@ -114,20 +114,22 @@ impl Endpoint {
     }
 
     /// Dials `host:port` for a byte stream without a WebSocket: the same policy, DNS, proxy, limits and time limit.
-    /// Cancel safe.
+    /// When it fails, that is logged and counted as for a WebSocket; what opens is logged, and no more. Cancel safe.
     ///
     /// # Errors
     /// Those of [`Endpoint::connect`] that come before the opening handshake.
     pub async fn connect_tcp(&self, authority: &str) -> Result<TcpConnection, Error> {
-        let request = Request::new(
-            ConnectConfig { url: format!("ws://{authority}/"), ..ConnectConfig::default() },
-            self.settings(),
-        )?;
-        let permits = self.permits().map_err(|failure| failure.error)?;
-        let Host { policy, settings, .. } = &*self.host;
-        let dialled = timeout(request.timeout, dial(&request, policy, settings.proxy.as_ref()));
-        let tcp = dialled.await.map_err(|_| Error::Timeout)?.map_err(|failure| failure.error)?;
-        Ok(TcpConnection::new(tcp, permits))
+        let config = ConnectConfig { url: format!("ws://{authority}/"), ..ConnectConfig::default() };
+        let request = Request::new(config, self.settings());
+        let destination = request.as_ref().ok().map(|request| request.destination().replacen("ws", "tcp", 1));
+        let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);
+        match self.dial_tcp(request).await {
+            Ok(connection) => {
+                attempt.opened_tcp(connection.peer_addr().ok());
+                Ok(connection)
+            }
+            Err(failure) => Err(attempt.failed(failure)),
+        }
     }
 
     /// Checks an HTTP/1.1 request that hyper received, against every rule of RFC 6455 section 4.2.1, and takes a
@@ -154,6 +156,14 @@ impl Endpoint {
     pub async fn closed(&self) {
         // It fails only for a semaphore that is closed, and this one never is.
         let _ = self.guest.acquire_many(self.host.settings.max_connections as u32).await;
+    }
+
+    async fn dial_tcp(&self, request: Result<Request, Error>) -> Result<TcpConnection, Failure> {
+        let request = request.map_err(Failure::invalid_request)?;
+        let permits = self.permits()?;
+        let Host { policy, settings, .. } = &*self.host;
+        let dialled = timeout(request.timeout, dial(&request, policy, settings.proxy.as_ref()));
+        Ok(TcpConnection::new(dialled.await.map_err(|_| Error::Timeout)??, permits))
     }
 
     async fn dial(&self, request: Result<Request, Error>) -> Result<Opened, Failure> {

@@ -70,9 +70,7 @@ impl Attempt {
     pub(crate) fn opened(mut self, subprotocol: Option<&str>, address: Option<SocketAddr>) -> Record {
         self.is_over = true;
         self.metrics.opened();
-        let address = address.map(tracing::field::display);
-        let elapsed_ms = millis_since(self.began);
-        self.span.in_scope(|| tracing::info!(target: TARGET, subprotocol, address, elapsed_ms, "opened"));
+        self.log_opened(subprotocol, address);
         Record {
             span: std::mem::replace(&mut self.span, Span::none()),
             metrics: self.metrics.clone(),
@@ -84,6 +82,18 @@ impl Attempt {
             code_sent: None,
             code_received: None,
         }
+    }
+
+    /// For TCP without a WebSocket, of which nothing more is told or counted.
+    pub(crate) fn opened_tcp(mut self, address: Option<SocketAddr>) {
+        self.is_over = true;
+        self.log_opened(None, address);
+    }
+
+    fn log_opened(&self, subprotocol: Option<&str>, address: Option<SocketAddr>) {
+        let address = address.map(tracing::field::display);
+        let elapsed_ms = millis_since(self.began);
+        self.span.in_scope(|| tracing::info!(target: TARGET, subprotocol, address, elapsed_ms, "opened"));
     }
 
     /// Gives what the guest is told.

@@ -5,7 +5,10 @@
 
 mod common;
 
-use common::*;
+use common::{
+    log::{assert_counts, logged, messages, observed},
+    *,
+};
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncWriteExt, copy_bidirectional},
@@ -261,9 +264,10 @@ async fn a_proxy_that_refuses_is_reported_and_not_passed_by() {
 async fn tcp_alone_is_dialled_under_the_same_policy_and_limits() {
     let (listener, url) = listen().await;
     let authority = url.trim_start_matches("ws://").trim_end_matches('/').to_owned();
-    let endpoint = endpoint(&[("max-connections", "1")]);
+    let endpoint = observed(&[("max-connections", "1")]);
     let tcp = soon(endpoint.connect_tcp(&authority)).await.unwrap();
     assert_eq!(tcp.peer_addr().unwrap(), listener.local_addr().unwrap());
+    assert_counts(&endpoint, &[]);
     assert!(
         matches!(endpoint.connect_tcp(&authority).await, Err(Error::ConnectionFailed(why)) if why.contains("max-connections"))
     );
@@ -271,4 +275,11 @@ async fn tcp_alone_is_dialled_under_the_same_policy_and_limits() {
     let denied = endpoint.connect_tcp("192.0.2.1:80").await;
     assert!(matches!(denied, Err(Error::AuthenticationFailed(_))));
     assert!(matches!(endpoint.connect_tcp("no port").await, Err(Error::InvalidUrl(_))));
+    assert_counts(
+        &endpoint,
+        &[("connections.failed limit", 1), ("connections.failed denied", 1), ("connections.failed invalid_request", 1)],
+    );
+    let logged = logged(&format!("tcp://{authority}"));
+    assert_eq!(messages(&logged), ["opening", "opened", "opening", "not opened"]);
+    assert_eq!(logged[1].get("address"), authority);
 }

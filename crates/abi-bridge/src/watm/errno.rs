@@ -14,6 +14,7 @@ impl Errno {
     pub(super) const IO: Errno = Errno(29);
     pub(super) const MFILE: Errno = Errno(33);
     pub(super) const NOSYS: Errno = Errno(52);
+    pub(super) const NOTSOCK: Errno = Errno(57);
     pub(super) const PIPE: Errno = Errno(64);
     pub(super) const SPIPE: Errno = Errno(70);
     const CONNABORTED: Errno = Errno(13);

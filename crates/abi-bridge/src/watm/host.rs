@@ -19,7 +19,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
             match dialling.await {
                 Ok(transport) => number(caller.data_mut().descriptors.insert_stream(transport)),
                 Err(error) => {
-                    tracing::info!(%error, "the network cannot be dialled");
+                    caller.data_mut().dial_failure = Some(error.to_string());
                     DIAL_FAILED
                 }
             }

@@ -25,11 +25,13 @@ use wasmtime_wasi::I32Exit;
 /// What a transport returns when it was cancelled, and when its peer has gone.
 const CANCELLED: i32 = -11;
 const PEER_GONE: i32 = -64;
+/// How many tables an instance may have.
+const MAX_TABLES: usize = 4;
 
 /// What one instance may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of its memory.
+    /// Bytes of its memory, and of its tables.
     pub memory: usize,
     /// How long it may take until its worker runs, the network's dialling included.
     pub opening: Duration,
@@ -72,12 +74,14 @@ pub enum RoleError {
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// A call gave a negative number.
-    #[error("`{call}` of the transport gave {code}")]
+    #[error("`{call}` of the transport gave {code}{}", .dial_failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
     Refused {
         /// The export.
         call: &'static str,
-        /// What it gave: an error number of WASI preview 1, negative.
+        /// What it gave: mostly an error number of WASI preview 1, negative.
         code: i32,
+        /// Why the network could not be dialled meanwhile, where it could not.
+        dial_failure: Option<String>,
     },
     /// A call trapped, or ended the transport.
     #[error("`{call}` of the transport failed: {cause}")]
@@ -224,11 +228,28 @@ impl Blueprint {
         dial: Option<Dial>,
         accepted: Option<Box<dyn Transport>>,
     ) -> Result<(Instance, DuplexStream), RunError> {
-        let limits = StoreLimitsBuilder::new().memory_size(self.options.limits.memory).memories(1).build();
+        let limits = StoreLimitsBuilder::new()
+            .memory_size(self.options.limits.memory)
+            .memories(1)
+            // An element is a pointer in the host.
+            .table_elements(self.options.limits.memory / size_of::<usize>() / MAX_TABLES)
+            .tables(MAX_TABLES)
+            .build();
         let config = self.options.config.clone();
         let descriptors = Descriptors::default();
         let deferred = Arc::default();
-        let state = State { limits, descriptors, dial, accepted, config, deferred, began: Instant::now() };
+        let state = State {
+            limits,
+            descriptors,
+            dial,
+            accepted,
+            config,
+            dial_failure: None,
+            deferred,
+            began: Instant::now(),
+            happened: 0,
+            turn: (-1, 0),
+        };
         let mut store = Store::new(self.pre.module().engine(), state);
         store.limiter(|state| &mut state.limits);
         store.set_epoch_deadline(1);
@@ -280,12 +301,15 @@ impl Instance {
     /// Gives the transport a stream for a call.
     fn insert(&mut self, call: &'static str, transport: Box<dyn Transport>) -> Result<i32, RunError> {
         let inserted = self.store.data_mut().descriptors.insert_stream(transport);
-        inserted.map_err(|error| RunError::Refused { call, code: -i32::from(error.0) })
+        inserted.map_err(|error| RunError::Refused { call, code: -i32::from(error.0), dial_failure: None })
     }
 
     async fn call_well(&mut self, name: &'static str, arguments: &[i32]) -> Result<i32, RunError> {
         match self.call(name, arguments).await? {
-            code if code < 0 => Err(RunError::Refused { call: name, code }),
+            code if code < 0 => {
+                let dial_failure = self.store.data_mut().dial_failure.take();
+                Err(RunError::Refused { call: name, code, dial_failure })
+            }
             result => Ok(result),
         }
     }

@@ -11,6 +11,7 @@ const HOST_CALLS: [(&str, usize); 4] = [("host_dial", 1), ("host_accept", 1), ("
 const NEEDED: [(&str, usize); 3] = [("_water_init", 0), ("_water_cancel_with", 1), ("_water_worker", 0)];
 /// What marks the version, as a function or a global.
 const VERSION: &str = "_water_v0";
+const VERSIONS: &str = "_water_v";
 
 /// A compiled module that was found to be a transport.
 #[derive(Clone)]
@@ -37,7 +38,7 @@ pub enum LoadError {
     #[error("it does not compile: {0}")]
     Compile(wasmtime::Error),
     /// It is one of a later version.
-    #[error("it is a transport of WATM v1 (it has `{0}`), and this host runs v0: build it for v0")]
+    #[error("it is a transport of a later version of WATM (it has `{0}`), and this host runs v0: build it for v0")]
     Newer(String),
     /// It lacks something, or has it otherwise: everything that is wrong, in order.
     #[error("it is no transport of WATM v0: {}", .0.join("; "))]
@@ -75,10 +76,12 @@ impl fmt::Display for Roles {
 }
 
 fn check(module: &wasmtime::Module) -> Result<Roles, LoadError> {
-    let newer = module
-        .exports()
-        .map(|export| export.name())
-        .find(|name| name.strip_prefix("watm_").is_some_and(|rest| rest.ends_with("_v1")));
+    let is_newer = |name: &str| {
+        let marks =
+            name.strip_prefix(VERSIONS).is_some_and(|version| version.parse().is_ok_and(|number: u32| number > 0));
+        marks || name.strip_prefix("watm_").is_some_and(|rest| rest.ends_with("_v1"))
+    };
+    let newer = module.exports().map(|export| export.name()).find(|name| is_newer(name));
     let newer = newer.or_else(|| module.imports().map(|import| import.name()).find(|name| *name == "water_dial"));
     if let Some(name) = newer {
         return Err(LoadError::Newer(name.to_owned()));

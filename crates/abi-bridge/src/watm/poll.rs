@@ -99,31 +99,58 @@ fn ready_events(
     is_due: bool,
     cx: &mut Context<'_>,
 ) -> Vec<(usize, Event)> {
-    // A transport that keeps asking whether it can write, though it has nothing to, would never sleep: it is told
-    // once, and again when it has written, as long as something else can wake it.
-    let waits_otherwise = subscriptions.iter().any(|one| matches!(one.what, What::Clock(_) | What::Read(_)));
+    // A stream that can be written to, or is at its end, stays so. A transport that keeps asking, though it has nothing
+    // to write or knows the end, would never sleep: it is told again when something else has happened, as long as
+    // something else can.
+    let waits_otherwise = subscriptions.iter().any(|one| match one.what {
+        What::Clock(_) => true,
+        What::Read(number) => match state.descriptors.get(number) {
+            Ok(Descriptor::Stream(stream)) => !matches!(stream.poll_readable(cx), Poll::Ready(Ready::End)),
+            _ => false,
+        },
+        What::Write(_) | What::Invalid(_) => false,
+    });
     let now = Instant::now();
-    let mut events = Vec::new();
+    let (mut events, mut happens) = (Vec::new(), false);
     for (place, subscription) in subscriptions.iter().enumerate() {
         let event = match subscription.what {
-            What::Clock(due) => (is_due && due <= now).then_some(NOTHING_WRONG),
-            What::Read(number) => readable(state, number, cx),
+            What::Clock(due) => (is_due && due <= now).then(|| {
+                happens = true;
+                NOTHING_WRONG
+            }),
+            What::Read(number) => readable(state, number, waits_otherwise, &mut happens, cx),
             What::Write(number) => writable(state, number, waits_otherwise),
             What::Invalid(_) => Some(Event { errno: Errno::INVAL.0, ..NOTHING_WRONG }),
         };
         events.extend(event.map(|event| (place, event)));
     }
+    // Only now: what was told together with it may be asked again because of it.
+    state.happened += u64::from(happens);
     events
 }
 
-fn readable(state: &mut State, number: i32, cx: &mut Context<'_>) -> Option<Event> {
+fn readable(
+    state: &mut State,
+    number: i32,
+    waits_otherwise: bool,
+    happens: &mut bool,
+    cx: &mut Context<'_>,
+) -> Option<Event> {
     match state.descriptors.get(number) {
         Err(error) => Some(Event { errno: error.0, ..NOTHING_WRONG }),
         Ok(Descriptor::Stream(stream)) => match stream.poll_readable(cx) {
             Poll::Pending => None,
-            Poll::Ready(Ready::Bytes(bytes)) => Some(Event { bytes: bytes as u64, ..NOTHING_WRONG }),
+            Poll::Ready(Ready::Bytes(bytes)) => {
+                *happens = true;
+                Some(Event { bytes: bytes as u64, ..NOTHING_WRONG })
+            }
+            Poll::Ready(Ready::End) if waits_otherwise && stream.told_end == Some(state.happened) => None,
             // Not an error: the read that follows tells.
-            Poll::Ready(Ready::End) => Some(Event { flags: HANG_UP, ..NOTHING_WRONG }),
+            Poll::Ready(Ready::End) => {
+                *happens |= stream.told_end.is_none();
+                stream.told_end = Some(state.happened);
+                Some(Event { flags: HANG_UP, ..NOTHING_WRONG })
+            }
         },
         Ok(Descriptor::Config(rest)) => Some(Event { bytes: rest.len() as u64, ..NOTHING_WRONG }),
         Ok(Descriptor::Input) => Some(Event { flags: HANG_UP, ..NOTHING_WRONG }),
@@ -134,9 +161,9 @@ fn readable(state: &mut State, number: i32, cx: &mut Context<'_>) -> Option<Even
 fn writable(state: &mut State, number: i32, waits_otherwise: bool) -> Option<Event> {
     match state.descriptors.get(number) {
         Err(error) => Some(Event { errno: error.0, ..NOTHING_WRONG }),
-        Ok(Descriptor::Stream(stream)) if stream.told_writable && waits_otherwise => None,
+        Ok(Descriptor::Stream(stream)) if waits_otherwise && stream.told_writable == Some(state.happened) => None,
         Ok(Descriptor::Stream(stream)) => {
-            stream.told_writable = true;
+            stream.told_writable = Some(state.happened);
             Some(NOTHING_WRONG)
         }
         Ok(Descriptor::Output(_)) => Some(NOTHING_WRONG),

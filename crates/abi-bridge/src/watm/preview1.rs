@@ -8,7 +8,11 @@ use super::{
     state::{Descriptor, Guest, State, print},
 };
 use rand::RngExt as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    future::poll_fn,
+    task::Poll,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tokio::{task::yield_now, time::Instant};
 use wasmtime::{Caller, FuncType, Linker, Result, Val, ValType};
 use wasmtime_wasi::I32Exit;
@@ -18,7 +22,8 @@ const MODULE: &str = "wasi_snapshot_preview1";
 const ARGUMENT: &[u8] = b"watm\0";
 /// The most that one call reads.
 const MAX_READ: u32 = 1 << 20;
-
+/// How much one stream gives while another waits to be read.
+const FAIR_SHARE: usize = 64 * 1024;
 /// The most that one call writes.
 const MAX_WRITE: usize = 64 << 20;
 
@@ -163,6 +168,9 @@ fn streams(linker: &mut Linker<State>) -> Result<()> {
             Box::new(async move { errno(fd_write(&mut caller, fd, vectors, count, written).await) })
         },
     )?;
+    linker.func_wrap_async(MODULE, "sock_shutdown", |mut caller: Caller<'_, State>, (fd, how): (i32, i32)| {
+        Box::new(async move { errno(sock_shutdown(&mut caller, fd, how).await) })
+    })?;
     linker.func_wrap_async(
         MODULE,
         "poll_oneoff",
@@ -183,16 +191,49 @@ async fn fd_read(caller: &mut Caller<'_, State>, fd: i32, vectors: u32, count: u
     for (pointer, length) in &vectors {
         Guest(caller).slice(*pointer, *length)?;
     }
+    take_turns(caller.data_mut(), fd).await?;
     let mut bytes = match caller.data_mut().descriptors.get(fd)? {
         Descriptor::Input => bytes::Bytes::new(),
         Descriptor::Config(rest) => rest.split_to(most.min(rest.len())),
         Descriptor::Stream(stream) => stream.read(most).await?,
         Descriptor::Output(_) => return Err(Errno::BADF),
     };
+    caller.data_mut().has_read(fd, bytes.len());
     Guest(caller).write(read, &(bytes.len() as u32).to_le_bytes())?;
     for (pointer, length) in vectors {
         let part = bytes.split_to(bytes.len().min(length as usize));
         Guest(caller).write(pointer, &part)?;
+    }
+    Ok(())
+}
+
+/// Transports read one stream until it says `AGAIN`, and then the next. One that never runs dry would keep them from
+/// their other peer, which then stops reading what they write; and from being cancelled.
+async fn take_turns(state: &mut State, fd: i32) -> Result<(), Errno> {
+    let is_non_blocking = matches!(state.descriptors.get(fd), Ok(Descriptor::Stream(stream)) if stream.non_blocking);
+    let (last, taken) = state.turn;
+    if is_non_blocking && last == fd && taken >= FAIR_SHARE {
+        let other = poll_fn(|cx| Poll::Ready(state.descriptors.has_other_to_read(fd, cx))).await;
+        state.turn = (fd, 0);
+        if other {
+            return Err(Errno::AGAIN);
+        }
+    }
+    Ok(())
+}
+
+async fn sock_shutdown(caller: &mut Caller<'_, State>, fd: i32, how: i32) -> Result<(), Errno> {
+    const READING: i32 = 1;
+    const WRITING: i32 = 2;
+    let Descriptor::Stream(stream) = caller.data_mut().descriptors.get(fd)? else { return Err(Errno::NOTSOCK) };
+    if how == 0 || how & !(READING | WRITING) != 0 {
+        return Err(Errno::INVAL);
+    }
+    if how & READING != 0 {
+        stream.end_reading();
+    }
+    if how & WRITING != 0 {
+        stream.end_writing().await?;
     }
     Ok(())
 }
@@ -217,6 +258,7 @@ async fn fd_write(
         Descriptor::Stream(stream) => stream.write(&bytes).await?,
         Descriptor::Input | Descriptor::Config(_) => return Err(Errno::BADF),
     }
+    caller.data_mut().happened += 1;
     Guest(caller).write(written, &(bytes.len() as u32).to_le_bytes())
 }
 

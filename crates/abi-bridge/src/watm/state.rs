@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use std::{
     io,
     sync::{Arc, atomic::AtomicBool},
+    task::Context,
 };
 use tokio::time::Instant;
 use wasmtime::{Caller, Memory, StoreLimits};
@@ -29,10 +30,33 @@ pub(super) struct State {
     pub(super) dial: Option<Dial>,
     pub(super) accepted: Option<Box<dyn Transport>>,
     pub(super) config: Option<Bytes>,
+    /// Why the network could not be dialled, when it last could not.
+    pub(super) dial_failure: Option<String>,
     /// Whether it called `host_defer`.
     pub(super) deferred: Arc<AtomicBool>,
     /// What its clock counts from.
     pub(super) began: Instant,
+    /// Counts what happens to it: whatever it reads or writes, and every event that can happen only once.
+    pub(super) happened: u64,
+    /// The stream that it read last, and how many bytes it took of it in a row.
+    pub(super) turn: (i32, usize),
+}
+
+impl State {
+    /// Counts what a read of a descriptor gave. That there is an end happens once, however often it is read.
+    pub(super) fn has_read(&mut self, number: i32, count: usize) {
+        let (last, taken) = self.turn;
+        self.turn = (number, if last == number { taken + count } else { count });
+        match self.descriptors.get(number) {
+            Ok(Descriptor::Stream(stream)) if count == 0 => {
+                if stream.told_end.is_none() {
+                    self.happened += 1;
+                    stream.told_end = Some(self.happened);
+                }
+            }
+            _ => self.happened += 1,
+        }
+    }
 }
 
 /// What a descriptor stands for.
@@ -78,17 +102,29 @@ impl Descriptors {
         place.and_then(Option::as_mut).ok_or(Errno::BADF)
     }
 
+    /// Whether another stream than this one has something to read, an end included.
+    pub(super) fn has_other_to_read(&mut self, number: i32, cx: &mut Context<'_>) -> bool {
+        let others = self.0.iter_mut().enumerate().filter(|(place, _)| i32::try_from(*place) != Ok(number));
+        others.filter_map(|(_, descriptor)| descriptor.as_mut()).any(|descriptor| match descriptor {
+            Descriptor::Stream(stream) => stream.poll_readable(cx).is_ready(),
+            _ => false,
+        })
+    }
+
     pub(super) fn close(&mut self, number: i32) -> Result<(), Errno> {
         let place = usize::try_from(number).ok().and_then(|number| self.0.get_mut(number));
         place.and_then(Option::take).map(drop).ok_or(Errno::BADF)
     }
 }
 
-/// Logs each line that is whole, or too long.
+/// Logs each line that is whole, or too long. Transports print what they carry, and so it is for debugging alone.
 pub(super) fn print(line: &mut Vec<u8>, bytes: &[u8]) {
+    if !tracing::enabled!(target: "watm", tracing::Level::DEBUG) {
+        return;
+    }
     for byte in bytes {
         if *byte == b'\n' || line.len() >= MAX_LINE {
-            tracing::info!(target: "watm", "{}", String::from_utf8_lossy(line));
+            tracing::debug!(target: "watm", "{}", String::from_utf8_lossy(line));
             line.clear();
         }
         if *byte != b'\n' {

@@ -26,8 +26,9 @@ pub(super) struct Stream {
     ahead: BytesMut,
     ended: Option<Result<(), Errno>>,
     pub(super) non_blocking: bool,
-    /// The module was told that it can write, and has not since.
-    pub(super) told_writable: bool,
+    /// What had happened to the module when it was last told that it can write, and that there is an end.
+    pub(super) told_writable: Option<u64>,
+    pub(super) told_end: Option<u64>,
 }
 
 /// What a stream has to read, without waiting.
@@ -40,7 +41,14 @@ pub(super) enum Ready {
 
 impl Stream {
     pub(super) fn new(transport: Box<dyn Transport>) -> Self {
-        Stream { transport, ahead: BytesMut::new(), ended: None, non_blocking: false, told_writable: false }
+        Stream {
+            transport,
+            ahead: BytesMut::new(),
+            ended: None,
+            non_blocking: false,
+            told_writable: None,
+            told_end: None,
+        }
     }
 
     /// Whether there is something to read, an end or an error included.
@@ -82,11 +90,21 @@ impl Stream {
     /// Writes all of it, for however long that takes: a module that is told to try again may write all of it
     /// again.
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<(), Errno> {
-        self.told_writable = false;
         let written = async {
             self.transport.write_all(bytes).await?;
             self.transport.flush().await
         };
         written.await.map_err(|error| Errno::from(&error))
+    }
+
+    /// Ends what is written, behind all that was. Over a WebSocket that closes it: see there.
+    pub(super) async fn end_writing(&mut self) -> Result<(), Errno> {
+        self.transport.shutdown().await.map_err(|error| Errno::from(&error))
+    }
+
+    /// Reads nothing any more.
+    pub(super) fn end_reading(&mut self) {
+        self.ahead = BytesMut::new();
+        self.ended = Some(Ok(()));
     }
 }

@@ -168,6 +168,13 @@ async fn whatever_goes_wrong_on_the_way_is_named() {
 }
 
 #[tokio::test]
+async fn a_table_counts_against_the_limit_of_memory() {
+    let large = module(&[]).replace("(memory (export", "(table 100000000 funcref) (memory (export");
+    let why = opened(&large, Options::default()).await.err().expect("it is too large").to_string();
+    assert!(why.contains("`instantiation` of the transport failed") && why.contains("table"), "{why}");
+}
+
+#[tokio::test]
 async fn a_worker_that_traps_or_returns_something_says_so() {
     for (worker, expected) in
         [("(i32.const 0)", End::Normal), ("(i32.const -64)", End::PeerGone), ("(i32.const 7)", End::Code(7))]
@@ -251,11 +258,56 @@ fn a_module_is_told_all_that_it_lacks() {
     ] {
         assert!(wrong.iter().any(|one| one.contains(part)), "{part}: {wrong:?}");
     }
-    for newer in [r#"(module (func (export "watm_init_v1")))"#, r#"(module (import "env" "water_dial" (func)))"#] {
+    for newer in [
+        r#"(module (func (export "watm_init_v1")))"#,
+        r#"(module (import "env" "water_dial" (func)))"#,
+        r#"(module (global (export "_water_v1") i32 (i32.const 0)))"#,
+    ] {
         assert!(matches!(load(newer), Err(LoadError::Newer(_))));
     }
     let dials = module(&[]).replace("(export \"_water_accept\")", "").replace("(export \"_water_associate\")", "");
     let dials = load(&dials).unwrap();
     let why = Relay::new(&dials, Options::default()).err().unwrap().to_string();
     assert_eq!(why, "it cannot relay, since it does not export `_water_associate`; it can dial");
+}
+
+#[tokio::test]
+async fn a_transport_is_told_again_that_it_can_write_when_something_has_happened() {
+    // It asks whether it can write while it has nothing to, reads, and then waits for nothing but to write or to end.
+    let worker = "(call $subscribe (i32.const 0) (i32.const 3)) (call $subscribe (i32.const 1) (i32.const 4))
+        (i32.store8 (i32.const 131128) (i32.const 2))
+        (if (i32.ne (call $wait (i32.const 2)) (i32.const 4)) (then unreachable))
+        (call $defer)
+        (if (i32.ne (call $wait (i32.const 2)) (i32.const 3)) (then unreachable))
+        (call $subscribe (i32.const 0) (i32.const 5))
+        (if (i32.ne (call $wait (i32.const 2)) (i32.const 4)) (then unreachable))
+        (call $move (i32.const 3) (i32.const 4))";
+    let (mut caller, _network, mut running) = opened(&module(&[("worker", worker)]), Options::default()).await.unwrap();
+    while !running.has_deferred() {
+        tokio::task::yield_now().await;
+    }
+    caller.write_all(b"!").await.unwrap();
+    assert_eq!(running.ended().await.unwrap(), End::Code(1));
+}
+
+#[tokio::test]
+async fn a_stream_that_never_runs_dry_leaves_another_its_turn() {
+    // Reads its caller until it is told that there is nothing, and gives how often it was told something else.
+    let worker = "(drop (call $flags (i32.const 3) (i32.const 4)))
+        (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 16384))
+        (loop
+            (local.set $moved (i32.add (local.get $moved) (i32.const 1)))
+            (br_if 0 (i32.eqz (call $read (i32.const 3) (i32.const 0) (i32.const 1) (i32.const 16)))))
+        (local.get $moved)";
+    let endless = tokio::io::join(tokio::io::repeat(b'!'), tokio::io::sink());
+    let (mut network, far) = duplex(1 << 16);
+    network.write_all(b"?").await.unwrap();
+    let mut far = Some(far);
+    let dial = move || -> BoxFuture<'static, io::Result<Box<dyn Transport>>> {
+        let far = far.take().map(|far| Box::new(far) as Box<dyn Transport>);
+        Box::pin(async move { far.ok_or_else(|| io::ErrorKind::ConnectionRefused.into()) })
+    };
+    let dialer = Dialer::new(&load(&module(&[("worker", worker)])), Options::default()).unwrap();
+    let mut running = dialer.open(endless, dial).await.unwrap();
+    assert_eq!(running.ended().await.unwrap(), End::Code(5), "64 KiB in a row");
 }

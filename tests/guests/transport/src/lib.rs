@@ -1,14 +1,20 @@
-//! A WATM v0 transport as existing ones are made: a loop around `poll_oneoff` with non-blocking descriptors. With the
+//! A WATM v0 transport as existing ones in Go are made: a loop around `poll_oneoff` that moves all that the caller has, until
+//! there is nothing, and then all that the network has. With the
 //! configuration `reverse` it turns the bits of every byte around, both ways, which twice is nothing.
 
 use std::cell::Cell;
 use wasi::{
-    Ciovec, ERRNO_AGAIN, EVENTTYPE_FD_READ, FDFLAGS_NONBLOCK, Fd, Iovec, Subscription, SubscriptionFdReadwrite,
-    SubscriptionU, SubscriptionUU,
+    Ciovec, EVENTTYPE_FD_READ, FDFLAGS_NONBLOCK, Fd, Iovec, Subscription, SubscriptionFdReadwrite, SubscriptionU,
+    SubscriptionUU,
 };
 
-/// What the worker gives when it was cancelled.
+/// What the worker gives when it was cancelled, and when an end has gone.
 const CANCELLED: i32 = -11;
+const PEER_GONE: i32 = -64;
+/// The number of the error that there is nothing to read yet.
+const AGAIN: i32 = 6;
+/// How much is read at once.
+const READ_SIZE: usize = 16 * 1024;
 
 #[link(wasm_import_module = "env")]
 // SAFETY: names and types are those of WATM v0, and the calls take no pointers.
@@ -116,26 +122,25 @@ pub extern "C" fn _water_worker() -> i32 {
         },
     };
     let subscriptions = [caller, network, cancel].map(readable);
-    let mut buffer = vec![0; 32 * 1024];
+    let mut buffer = vec![0; READ_SIZE];
     loop {
         // SAFETY: an event is plain data, for which zeros are a value.
         let mut events: [wasi::Event; 3] = unsafe { std::mem::zeroed() };
         // SAFETY: there is room for as many events as there are subscriptions.
-        let count = match unsafe { wasi::poll_oneoff(subscriptions.as_ptr(), events.as_mut_ptr(), 3) } {
-            Ok(count) => count,
-            Err(error) => return -i32::from(error.raw()),
-        };
-        for event in &events[..count] {
-            let from = event.userdata as Fd;
-            if from == cancel {
-                return CANCELLED;
-            }
-            let to = if from == caller { network } else { caller };
-            match transfer(from, to, &mut buffer) {
-                Ok(0) => return 0,
-                Ok(_) => {}
-                Err(error) if error == i32::from(ERRNO_AGAIN.raw()) => {}
-                Err(error) => return -error,
+        if let Err(error) = unsafe { wasi::poll_oneoff(subscriptions.as_ptr(), events.as_mut_ptr(), 3) } {
+            return -i32::from(error.raw());
+        }
+        if read(cancel, &mut buffer) != Err(AGAIN) {
+            return CANCELLED;
+        }
+        for (from, to) in [(caller, network), (network, caller)] {
+            loop {
+                match transfer(from, to, &mut buffer) {
+                    Ok(0) => return PEER_GONE,
+                    Ok(_) => {}
+                    Err(AGAIN) => break,
+                    Err(error) => return -error,
+                }
             }
         }
     }
