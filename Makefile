@@ -71,6 +71,9 @@ lint: setup ## formatting and clippy, warnings denied
 doc: ## the documentation of the libraries
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps $(HOST)
 
+reference: build ## write docs/reference.md from the code
+	WRITE_REFERENCE=1 cargo test $(HOST) --test reference
+
 wit-check: ## validate the WIT package with wasm-tools
 	wasm-tools component wit --wasm wit -o target/wasmcloud-websocket.wasm
 	wasm-tools validate --features all target/wasmcloud-websocket.wasm

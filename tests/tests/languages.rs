@@ -52,16 +52,10 @@ async fn greets(guest: &Path, language: &str) {
     assert_eq!(server.close_code().await, Some(1000), "it closes what it opened");
 
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    for (url, words) in [
-        (format!("ws://localhost:{port}/"), ["hello: ", "refused"]),
-        ("ws://elsewhere.example/".to_owned(), ["hello: ", "allow"]),
-        (String::new(), ["hello: ", "WS_URL"]),
-    ] {
-        let output = greet(guest, &url, &[]).await;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        let said = errors.lines().any(|line| words.iter().all(|word| line.contains(word)));
-        assert!(said && output.status.code() == Some(1) && output.stdout.is_empty(), "{url}: {output:?}");
-    }
+    let output = greet(guest, &format!("ws://localhost:{port}/"), &[]).await;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(errors.lines().any(|line| line.starts_with("hello: ") && line.contains("refused")), "{output:?}");
+    assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{output:?}");
 }
 
 #[tokio::test]

@@ -16,9 +16,12 @@ fn main() {
 }
 
 fn hello() -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("WS_URL").map_err(|_| "name a server in WS_URL, such as ws://localhost:9001/")?;
+    let url = std::env::var("WS_URL").unwrap_or_default();
+    if url.is_empty() {
+        Err("name a server in WS_URL, such as ws://localhost:9001/")?;
+    }
     let connection = connect(&ClientConfig {
-        url: url.clone(),
+        url,
         subprotocols: None,
         headers: None,
         timeout_ms: Some(5000),
@@ -26,7 +29,7 @@ fn hello() -> Result<(), Box<dyn Error>> {
         enable_keepalive: None,
         keepalive_interval_ms: None,
     })
-    .map_err(|error| format!("cannot connect to {url}: {error}"))?;
+    .map_err(|error| format!("cannot connect: {error}"))?;
     connection.send(&Message::Text("Hello from Rust!".into()))?;
     let answer = loop {
         match connection.receive()? {
