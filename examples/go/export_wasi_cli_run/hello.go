@@ -1,5 +1,6 @@
-// Command hello sends a greeting to the WebSocket server that WS_URL names, and prints the answer.
-package main
+// Package export_wasi_cli_run is the guest's wasi:cli/run: it sends a greeting to the WebSocket server that WS_URL names,
+// and prints the answer.
+package export_wasi_cli_run
 
 import (
 	"errors"
@@ -7,15 +8,17 @@ import (
 	"os"
 
 	types "go.bytecodealliance.org/pkg/wit/types"
-	client "hello/bindings/imports/wasmcloud_websocket_client"
-	websocket "hello/bindings/imports/wasmcloud_websocket_types"
+	client "wit_component/wasmcloud_websocket_client"
+	websocket "wit_component/wasmcloud_websocket_types"
 )
 
-func main() {
+// Run is the command.
+func Run() types.Result[types.Unit, types.Unit] {
 	if err := hello(); err != nil {
 		fmt.Fprintln(os.Stderr, "hello:", err)
-		os.Exit(1)
+		return types.Err[types.Unit](types.Unit{})
 	}
+	return types.Ok[types.Unit, types.Unit](types.Unit{})
 }
 
 func hello() error {
