@@ -1,6 +1,6 @@
 # The two that matter: `make run` shows it work, `make test` proves it.
 
-GUESTS := guest-example ws-cat autobahn bench-sockets bench-websocket interop probe soak unruly
+GUESTS := guest-example ws-cat hello-rust follower autobahn bench-sockets bench-websocket interop probe soak unruly
 CORE_GUESTS := chat-room
 TRANSPORTS := async-transport transport
 TARGETS := wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown
@@ -9,7 +9,7 @@ WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 CORE_WASM := $(CORE_GUESTS:%=-p %) --target wasm32-unknown-unknown --release
 TRANSPORT_WASM := $(TRANSPORTS:%=-p %) --target wasm32-wasip1 --release
 
-.PHONY: help run test test-wasmcloud bench bench-quick autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run test test-wasmcloud test-languages reference bench bench-quick autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,6 +26,11 @@ test-wasmcloud: guests ## build and test the plugin for wasmCloud's hosts, a wor
 	cd wasmcloud && cargo clippy -p http-guest --target wasm32-wasip2 --release -- -D warnings
 	cd wasmcloud && cargo clippy --all-targets -- -D warnings
 	cd wasmcloud && cargo test
+
+test-languages: build ## build and test the examples in every language (installs what it can)
+	scripts/peers
+	scripts/languages
+	cargo test $(HOST) --test languages -- --nocapture
 
 BENCH ?=
 bench: guests ## measure guests beside native clients and libraries (BENCH="--only wss" for a part; minutes)
@@ -73,6 +78,9 @@ lint: setup ## formatting and clippy, warnings denied
 
 doc: ## the documentation of the libraries
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps $(HOST)
+
+reference: build ## write docs/reference.md from the code
+	WRITE_REFERENCE=1 cargo test $(HOST) --test reference
 
 wit-check: ## validate the WIT package with wasm-tools
 	wasm-tools component wit --wasm wit -o target/wasmcloud-websocket.wasm

@@ -1,0 +1,126 @@
+//! docs/reference.md is what the code says: the program's help, the settings, the errors of the WIT package, fixed limits.
+//! `make reference` writes it.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::{fmt::Write, path::Path};
+use tests::{program, soon};
+use websocket_provider::SETTINGS;
+use wit_parser::{Resolve, TypeDefKind};
+
+const COMMANDS: [&str; 6] = ["", "run", "serve", "watm", "echo", "inspect"];
+
+async fn help(command: &str) -> String {
+    let output = soon(program().args(command.split_whitespace()).arg("--help").output()).await.unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The help of a command without what the table of settings has.
+fn without_settings(help: &str) -> &str {
+    help.split("\nSettings:\n").next().unwrap().trim_end()
+}
+
+async fn commands(page: &mut String) {
+    writeln!(page, "## Commands and flags\n").unwrap();
+    writeln!(
+        page,
+        "Flags for settings are in the table of settings: `run` has all, and the others those that concern them."
+    )
+    .unwrap();
+    let program = help("").await;
+    for command in COMMANDS {
+        let title = format!("websocket-provider {command}");
+        let help = help(command).await;
+        writeln!(page, "\n### `{}`\n\n```text\n{}\n```", title.trim_end(), without_settings(&help)).unwrap();
+    }
+    for line in program.split("Commands:\n").nth(1).unwrap().lines().take_while(|line| !line.is_empty()) {
+        let command = line.split_whitespace().next().unwrap();
+        assert!(command == "help" || COMMANDS.contains(&command), "the reference lacks {command}");
+    }
+}
+
+fn settings(page: &mut String) {
+    writeln!(
+        page,
+        "\n## Settings\n\nEach is a flag (`--receive-wait 1s`) and a key of the TOML file that `--config` names.\n"
+    )
+    .unwrap();
+    writeln!(page, "| name | value | default | what |\n| --- | --- | --- | --- |").unwrap();
+    for setting in SETTINGS {
+        let default = setting.default.map_or("none".to_owned(), |default| format!("`{default}`"));
+        let repeatable = if setting.repeatable { "; may be repeated" } else { "" };
+        writeln!(page, "| `{}` | {} | {default} | {}{repeatable} |", setting.name, setting.value, setting.help)
+            .unwrap();
+    }
+}
+
+fn errors(page: &mut String) {
+    let mut resolve = Resolve::default();
+    let wit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wit");
+    let (package, _) = resolve.push_path(wit).unwrap();
+    let types = resolve.packages[package].interfaces["types"];
+    let error = resolve.interfaces[types].types["websocket-error"];
+    let TypeDefKind::Variant(variant) = &resolve.types[error].kind else { panic!("it is a variant") };
+    writeln!(page, "\n## Errors\n\n| `websocket-error` | text | when |\n| --- | --- | --- |").unwrap();
+    for case in &variant.cases {
+        let when = case.docs.contents.as_deref().expect("each case is documented").trim().replace('\n', " ");
+        let text = if case.ty.is_some() { "yes" } else { "no" };
+        writeln!(page, "| `{}` | {text} | {when} |", case.name).unwrap();
+    }
+}
+
+/// The sources whose constants limit what guests and peers can ask for.
+const LIMITS: [&str; 9] = [
+    "connection/src/request.rs",
+    "connection/src/message.rs",
+    "connection/src/head.rs",
+    "connection/src/dial.rs",
+    "connection/src/driver/mod.rs",
+    "cli/src/listen.rs",
+    "abi-bridge/src/payload/server.rs",
+    "abi-bridge/src/payload/sessions.rs",
+    "abi-bridge/src/payload/stores/mod.rs",
+];
+
+fn limits(page: &mut String) {
+    writeln!(page, "\n## Fixed limits\n\n| in | value | what |\n| --- | --- | --- |").unwrap();
+    for file in LIMITS {
+        let source = read(&format!("crates/{file}"));
+        let lines: Vec<&str> = source.lines().collect();
+        let before = page.len();
+        for (at, line) in lines.iter().enumerate() {
+            let Some((_, value)) = line.strip_prefix("const ").and_then(|rest| rest.split_once(" = ")) else {
+                continue;
+            };
+            let first = lines[..at].iter().rposition(|line| !line.starts_with("/// ")).map_or(0, |last| last + 1);
+            let what: Vec<&str> = lines[first..at].iter().map(|line| line.trim_start_matches("/// ")).collect();
+            let value = value.trim_end_matches(';');
+            writeln!(page, "| [{file}](../crates/{file}) | `{value}` | {} |", what.join(" ")).unwrap();
+        }
+        assert!(page.len() > before, "{file} has no constants: LIMITS is out of date");
+    }
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+}
+
+#[tokio::test]
+async fn the_reference_is_current() {
+    let mut page =
+        "# Reference\n\nMade from the code by `make reference`: change the code, not this page. What the calls of the \
+                    interface promise,\nand what a rule of `allow` is, is the [contract](../wit/README.md).\n\n"
+            .to_owned();
+    commands(&mut page).await;
+    settings(&mut page);
+    errors(&mut page);
+    limits(&mut page);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference.md");
+    if std::env::var_os("WRITE_REFERENCE").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, &page).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(kept == page, "docs/reference.md is not what the code says: run `make reference`");
+}
