@@ -127,10 +127,16 @@ pub(crate) fn instances() -> Result<()> {
         Job::Start { count } => {
             start()?;
             let began = Instant::now();
-            for _ in 0..count {
-                let (host, wasi) = (host.clone(), WasiCtx::builder().build());
-                runtime.block_on(async { tokio::spawn(host.run(wasi)).await? })?;
-            }
+            let host = host.clone();
+            runtime.block_on(async {
+                tokio::spawn(async move {
+                    for _ in 0..count {
+                        host.clone().run(WasiCtx::builder().build()).await?;
+                    }
+                    anyhow::Ok(())
+                })
+                .await?
+            })?;
             Ok(Sample { nanos: began.elapsed().as_nanos() as u64, ..Sample::default() })
         }
         Job::Connect { .. } => bail!("one instance does this"),

@@ -89,8 +89,7 @@ fn bench(matches: &ArgMatches) -> Result<()> {
         Extent { rounds, divisor: 1, held: [1000, 5000] }
     };
     let processors = Processors::find(!matches.get_flag("together"))?;
-    let mut report =
-        Report { processors_apart: processors.are_apart(), rounds: extent.rounds, ..Report::default() };
+    let mut report = Report { processors_apart: processors.are_apart(), rounds: extent.rounds, ..Report::default() };
     let only = matches.get_one::<String>("only").map_or("", String::as_str);
     let mut run = Run::start(processors, extent)?;
     for case in plan::websockets().iter().filter(|case| case.name().contains(only)) {

@@ -86,7 +86,8 @@ pub(crate) fn websockets() -> Vec<Case> {
 /// Everything over transports.
 pub(crate) fn transports() -> Vec<Case> {
     let contenders = vec![Tcp, Relay, PlainTransport, ReversingTransport];
-    let case = |mode, (size, count)| Case { mode, size, count, connections: 1, tls: false, contenders: contenders.clone() };
+    let case =
+        |mode, (size, count)| Case { mode, size, count, connections: 1, tls: false, contenders: contenders.clone() };
     let [small, _, medium, large] = counts(Mode::PingPong);
     vec![
         case(Mode::PingPong, small),

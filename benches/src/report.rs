@@ -92,7 +92,8 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
 
 /// Half of what lies between the slowest and the fastest round, as a share of the median.
 fn spread(values: &[f64]) -> Option<f64> {
-    let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
+    let (least, most) =
+        values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
     Some((most - least) / 2.0 / median(values)?)
 }
 

@@ -68,13 +68,7 @@ impl Run {
         Ok(between_them.into_iter().map(|(row, _)| row).collect())
     }
 
-    fn measure(
-        &mut self,
-        who: Contender,
-        case: &Case,
-        target: Target,
-        behind: Option<&Process>,
-    ) -> Result<Measured> {
+    fn measure(&mut self, who: Contender, case: &Case, target: Target, behind: Option<&Process>) -> Result<Measured> {
         let count = self.messages(case) / case.connections as u64;
         let (mode, size, connections) = (case.mode, case.size, case.connections);
         let of = |count: u64| {

@@ -20,8 +20,7 @@ use tokio_util::either::Either;
 type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// The names of the clients.
-pub(crate) const NAMES: [&str; 5] =
-    ["tungstenite", "tungstenite-bursts", "fastwebsockets", "tokio-websockets", "raw"];
+pub(crate) const NAMES: [&str; 5] = ["tungstenite", "tungstenite-bursts", "fastwebsockets", "tokio-websockets", "raw"];
 
 /// Does jobs as the client of this name.
 pub(crate) fn run(name: &str) -> Result<()> {
@@ -38,8 +37,12 @@ pub(crate) fn run(name: &str) -> Result<()> {
 /// A link that tasks of a runtime may have.
 trait NativeLink: Link + Send + 'static {
     fn connect_in_task(target: Target, size: usize) -> impl Future<Output = Result<Self>> + Send + 'static;
-    fn exchange_in_task(self, mode: Mode, size: usize, count: u64)
-    -> impl Future<Output = Result<(Self, Sample)>> + Send + 'static;
+    fn exchange_in_task(
+        self,
+        mode: Mode,
+        size: usize,
+        count: u64,
+    ) -> impl Future<Output = Result<(Self, Sample)>> + Send + 'static;
     fn close_in_task(self) -> impl Future<Output = Result<()>> + Send + 'static;
 }
 

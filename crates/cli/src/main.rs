@@ -27,6 +27,10 @@ use std::{
 use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
+/// glibc's gives the memory of large messages back to the kernel after each, and faults it in again for the next.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn command() -> Command {
     Command::new("websocket-provider")
         .version(env!("CARGO_PKG_VERSION"))
