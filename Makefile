@@ -1,6 +1,6 @@
 # The two that matter: `make run` shows it work, `make test` proves it.
 
-GUESTS := guest-example ws-cat hello-rust follower autobahn bench-sockets bench-websocket interop probe soak unruly
+GUESTS := guest-example ws-cat hello-rust follower autobahn bench-batch bench-sockets bench-websocket interop probe soak unruly
 CORE_GUESTS := chat-room
 TRANSPORTS := async-transport transport
 TARGETS := wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown

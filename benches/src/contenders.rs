@@ -13,6 +13,8 @@ use std::{path::Path, process::Command};
 pub(crate) enum Contender {
     /// A guest in the program as it is shipped.
     Guest,
+    /// A guest of a host that has calls for many messages.
+    GuestBatches,
     /// Guests of a host that gives each connection an instance of its own.
     Instances,
     /// tokio-tungstenite with a flush for each message: what a native client is.
@@ -36,6 +38,7 @@ impl Contender {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Contender::Guest => "guest",
+            Contender::GuestBatches => "guest, calls for many",
             Contender::Instances => "guests, an instance each",
             Contender::Native => "tokio-tungstenite",
             Contender::NativeBursts => "tokio-tungstenite, a flush per burst",
@@ -59,6 +62,7 @@ impl Contender {
                 program.arg(guest_path("bench-websocket")?);
                 Process::start(processors, Place::Measured, &mut program)
             }
+            Contender::GuestBatches => Process::own(processors, Place::Measured, &["batch"]),
             Contender::Instances => Process::own(processors, Place::Measured, &["instances"]),
             Contender::InGuest => Process::own(processors, Place::Measured, &["sockets"]),
             Contender::Native => native("tungstenite"),

@@ -4,6 +4,7 @@
 use crate::guest_path;
 use anyhow::{Context, Result, bail, ensure};
 use bench_exchange::{Job, Sample, Target, serve};
+use bytes::Bytes;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -15,14 +16,15 @@ use tokio::{
     time::sleep,
 };
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store,
-    component::{Component, Linker, ResourceTable},
+    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreContextMut,
+    component::{Component, Linker, Resource, ResourceTable},
 };
 use wasmtime_wasi::{
     WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView,
     cli::{AsyncStdinStream, AsyncStdoutStream},
     p2::bindings::CommandPre,
 };
+use websocket_connection::{Connection, Message};
 use websocket_provider::{Endpoint, Settings, WebsocketCtx, WebsocketCtxView, WebsocketView};
 
 /// How long what has begun takes to come to rest.
@@ -57,6 +59,11 @@ impl WebsocketView for Data {
 
 impl Host {
     fn new(guest: &str) -> Result<Host> {
+        Host::with(guest, |_| Ok(()))
+    }
+
+    /// A host that has more than the program has.
+    fn with(guest: &str, add: impl FnOnce(&mut Linker<Data>) -> Result<()>) -> Result<Host> {
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(MOST_INSTANCES).total_core_instances(4 * MOST_INSTANCES);
         pool.total_memories(MOST_INSTANCES).total_tables(4 * MOST_INSTANCES).total_stacks(MOST_INSTANCES);
@@ -69,6 +76,7 @@ impl Host {
         let mut linker = Linker::<Data>::new(&engine);
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
         websocket_provider::p2::add_to_linker(&mut linker)?;
+        add(&mut linker)?;
         let pre = linker.instantiate_pre(&Component::from_file(&engine, guest_path(guest)?)?)?;
         let mut settings = Settings::default();
         for (name, value) in [("allow", "localhost"), ("max-connections", "6000"), ("max-connections-total", "6000")] {
@@ -95,6 +103,57 @@ pub(crate) fn sockets() -> Result<()> {
     let host = Host::new("bench-sockets")?;
     let wasi = WasiCtx::builder().inherit_stdio().allow_tcp(true).inherit_network().build();
     runtime()?.block_on(async { tokio::spawn(host.run(wasi)).await? })
+}
+
+/// Runs the guest that has calls for many messages, which does the jobs.
+pub(crate) fn batch() -> Result<()> {
+    let host = Host::with("bench-batch", add_batch)?;
+    let wasi = WasiCtx::builder().inherit_stdio().build();
+    runtime()?.block_on(async { tokio::spawn(host.run(wasi)).await? })
+}
+
+fn add_batch(linker: &mut Linker<Data>) -> Result<()> {
+    let mut batch = linker.instance("wasmcloud:bench/batch")?;
+    batch.func_wrap_async(
+        "send-many",
+        |mut store: StoreContextMut<'_, Data>, (this, messages): (Resource<Connection>, Vec<Bytes>)| {
+            Box::new(async move {
+                let connection = store.data_mut().table.get(&this)?;
+                for data in messages {
+                    if let Err(error) = connection.send(Message::Binary(data)).await {
+                        return Ok((Err(error.to_string()),));
+                    }
+                }
+                Ok((Ok(()),))
+            })
+        },
+    )?;
+    batch.func_wrap_async(
+        "receive-many",
+        |mut store: StoreContextMut<'_, Data>, (this, most): (Resource<Connection>, u32)| {
+            Box::new(async move {
+                let connection = store.data_mut().table.get(&this)?;
+                let mut received = Vec::new();
+                while received.is_empty() {
+                    match connection.receive().await {
+                        Ok(message) => received.extend(message.and_then(binary)),
+                        Err(error) => return Ok((Err(error.to_string()),)),
+                    }
+                }
+                while received.len() < most as usize
+                    && let Some(message) = connection.try_receive()
+                {
+                    received.extend(binary(message));
+                }
+                Ok((Ok(received),))
+            })
+        },
+    )?;
+    Ok(())
+}
+
+fn binary(message: Message) -> Option<Bytes> {
+    if let Message::Binary(data) = message { Some(data) } else { None }
 }
 
 /// Does jobs with an instance for each connection.

@@ -63,6 +63,7 @@ fn command() -> Command {
             hidden("server"),
             hidden("instances"),
             hidden("sockets"),
+            hidden("batch"),
             with("native", "client"),
             with("relay", "remote"),
         ])
@@ -75,6 +76,7 @@ fn main() -> Result<()> {
         Some(("server", _)) => server::run(),
         Some(("instances", _)) => host::instances(),
         Some(("sockets", _)) => host::sockets(),
+        Some(("batch", _)) => host::batch(),
         Some(("native", matches)) => native::run(&argument(matches, "client")?),
         Some(("relay", matches)) => relay::run(&argument(matches, "remote")?),
         _ => bench(&matches),

@@ -1,8 +1,8 @@
 //! What is measured, with whom, and how much of it.
 
 use crate::contenders::Contender::{
-    self, FastWebsockets, Guest, InGuest, Instances, Native, NativeBursts, PlainTransport, Relay, ReversingTransport,
-    Tcp, TokioWebsockets,
+    self, FastWebsockets, Guest, GuestBatches, InGuest, Instances, Native, NativeBursts, PlainTransport, Relay,
+    ReversingTransport, Tcp, TokioWebsockets,
 };
 use bench_exchange::Mode;
 
@@ -66,6 +66,9 @@ pub(crate) fn websockets() -> Vec<Case> {
             let mut contenders = vec![Guest, Native, FastWebsockets, TokioWebsockets, InGuest, Tcp];
             if matches!(mode, Mode::Burst | Mode::Up) {
                 contenders.insert(2, NativeBursts);
+            }
+            if matches!(mode, Mode::Window | Mode::Burst) {
+                contenders.insert(1, GuestBatches);
             }
             cases.push(Case { mode, size, count, connections: 1, tls: false, contenders });
         }

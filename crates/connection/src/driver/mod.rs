@@ -18,10 +18,11 @@ use tokio::time::Instant;
 const OUTPUT_BOUND: usize = 64 * 1024;
 /// How long a guest has to answer what came before the peer broke the rules.
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
-/// How much is read at once: the least of a connection that has little to say, the most of one that has much, and the
-/// step between.
+/// How much is read at once from a peer that has little to say.
 const LEAST_READ: usize = 4 * 1024;
+/// How much is read at once from a peer that has much to say.
 const MOST_READ: usize = 64 * 1024;
+/// What the size of a read is multiplied or divided by when it was too small or too large.
 const READ_STEP: usize = 4;
 
 /// The limits of one connection.
