@@ -49,58 +49,45 @@ const TIME: [(&str, Contender, f64); 1] = [("instantiate and call", Instances, 2
 const MEMORY: [(&str, Contender, f64); 2] =
     [("an idle connection", Guest, 8.0), ("an instance that waits in receive", Instances, 80.0)];
 
+#[derive(Clone, Copy)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Judged {
+    fn new(what: String, bound: Bound, reached: f64, unit: &str) -> Judged {
+        let (wanted, is_met) = match bound {
+            Bound::AtLeast(least) => (format!("≥ {least}{unit}"), reached >= least),
+            Bound::AtMost(most) => (format!("≤ {most}{unit}"), reached <= most),
+        };
+        Judged { what, wanted, reached: format!("{reached:.2}{unit}"), is_met }
+    }
+}
+
 /// Holds a report against the list.
 pub(crate) fn judge(report: &Report) -> Vec<Judged> {
     let row = |case: &str, who: Contender| -> Option<&Row> {
         report.websockets.iter().find(|row| row.case == case && row.contender == who)
     };
-    let mut judged = Vec::new();
-    for (case, who, other, least) in SPEED {
-        let Some(speed) = row(case, who).zip(row(case, other)).and_then(|(this, other)| this.speed(other)) else {
-            continue;
-        };
-        judged.push(Judged {
-            what: format!("{case}: speed beside {}", other.name()),
-            wanted: format!("≥ {least:.2}"),
-            reached: format!("{speed:.2}"),
-            is_met: speed >= least,
-        });
-    }
-    for (case, who, other, most) in COST {
-        let Some(cost) = row(case, who).zip(row(case, other)).and_then(|(this, other)| this.cost(other)) else {
-            continue;
-        };
-        judged.push(Judged {
-            what: format!("{case}: processor time beside {}", other.name()),
-            wanted: format!("≤ {most:.2}"),
-            reached: format!("{cost:.2}"),
-            is_met: cost <= most,
-        });
-    }
-    for (case, who, most) in TIME {
-        let Some(micros) = row(case, who).and_then(|row| median(&row.nanos)).map(|nanos| nanos / 1000.0) else {
-            continue;
-        };
-        judged.push(Judged {
-            what: case.to_owned(),
-            wanted: format!("≤ {most} µs"),
-            reached: format!("{micros:.1} µs"),
-            is_met: micros <= most,
-        });
-    }
-    for (case, who, most) in MEMORY {
-        for figure in &report.figures {
-            if figure.contender != who || !figure.case.starts_with(case) {
-                continue;
-            }
-            let kib = figure.value / 1024.0;
-            judged.push(Judged {
-                what: figure.case.clone(),
-                wanted: format!("≤ {most} KiB"),
-                reached: format!("{kib:.1} KiB"),
-                is_met: kib <= most,
-            });
-        }
-    }
-    judged
+    // Cases that were left out have no rows.
+    let both = |case, who, other| row(case, who).zip(row(case, other));
+    let speeds = SPEED.iter().filter_map(|(case, who, other, least)| {
+        let speed = both(case, *who, *other).and_then(|(this, other)| this.speed(other))?;
+        Some(Judged::new(format!("{case}: speed beside {}", other.name()), Bound::AtLeast(*least), speed, ""))
+    });
+    let costs = COST.iter().filter_map(|(case, who, other, most)| {
+        let cost = both(case, *who, *other).and_then(|(this, other)| this.cost(other))?;
+        Some(Judged::new(format!("{case}: processor time beside {}", other.name()), Bound::AtMost(*most), cost, ""))
+    });
+    let times = TIME.iter().filter_map(|(case, who, most)| {
+        let micros = median(&row(case, *who)?.nanos)? / 1000.0;
+        Some(Judged::new((*case).to_owned(), Bound::AtMost(*most), micros, " µs"))
+    });
+    let memory = MEMORY.iter().flat_map(|(case, who, most)| {
+        let figures =
+            report.figures.iter().filter(move |figure| figure.contender == *who && figure.case.starts_with(*case));
+        figures.map(|figure| Judged::new(figure.case.clone(), Bound::AtMost(*most), figure.value / 1024.0, " KiB"))
+    });
+    speeds.chain(costs).chain(times).chain(memory).collect()
 }
