@@ -49,16 +49,17 @@ async fn a_request_that_waits_too_long_is_told_so() {
     for _ in 0..60 {
         soon(client.send(text("?"))).await.unwrap();
     }
-    // The first may come before most of them.
-    for attempt in [1, 2] {
+    // Those that come before most of them are answered.
+    for _ in 0..10 {
         let began = Instant::now();
         let answered = serving.ask("GET", "/", "", "").await;
         assert!(began.elapsed() < Duration::from_secs(9), "{:?}", began.elapsed());
         if answered.status == 503 {
             return assert!(answered.text().contains("too much to do"), "{answered:?}");
         }
-        assert_eq!((attempt, answered.status), (1, 426), "{answered:?}");
+        assert_eq!(answered.status, 426, "{answered:?}");
     }
+    panic!("no request was told that it waited too long");
 }
 
 #[tokio::test]
