@@ -1,6 +1,6 @@
 //! A host of the tests' own around the library, for what must be counted in one process.
 
-use crate::{guest, probe::Probe};
+use crate::{guest, probe::Probe, second_host};
 use std::{sync::Arc, thread, time::Duration};
 use tokio::{
     io::{duplex, split},
@@ -65,6 +65,7 @@ impl WebsocketView for Data {
 impl Host {
     /// A host with these settings, by name, that allows all of this machine.
     pub fn new(changes: &[(&str, &str)]) -> Host {
+        second_host::must_not_run();
         let mut settings = Settings::default();
         for (name, value) in [("allow", "localhost")].iter().chain(changes) {
             settings.set(name, value).expect("the test has good settings");

@@ -10,6 +10,7 @@ mod host;
 pub mod kernel;
 pub mod probe;
 mod program;
+pub mod second_host;
 mod server;
 mod serving;
 pub mod soak_message;

@@ -6,7 +6,7 @@ mod protocol;
 
 pub use protocol::{Answer, Ask, Config, Failure, Message, State};
 
-use crate::{guest_path, interrupt, program, soon};
+use crate::{guest_path, interrupt, program, second_host, soon};
 use std::{
     fmt::Debug,
     process::{ExitStatus, Stdio},
@@ -31,10 +31,13 @@ impl Probe {
         Probe::start_with_rules(&[&["--allow", "localhost"], options].concat())
     }
 
-    /// Starts the program with no more options than these.
+    /// Starts the program with no more options than these; or the second host, where the tests are run on it.
     pub fn start_with_rules(options: &[&str]) -> Probe {
-        let mut command = program();
-        command.arg("run").args(options).arg(guest_path("probe"));
+        let mut command = second_host::command(options).unwrap_or_else(|| {
+            let mut command = program();
+            command.arg("run").args(options).arg(guest_path("probe"));
+            command
+        });
         command.env("RUST_LOG", "trace,wasmtime=off,cranelift=off,regalloc2=off");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program starts");
@@ -170,6 +173,7 @@ impl Probe {
 
     /// The process of the program.
     pub fn process(&self) -> u32 {
+        second_host::must_not_run();
         let (child, _) = self.program.as_ref().expect("it runs in the program");
         child.id().expect("it runs")
     }

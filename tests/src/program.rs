@@ -1,5 +1,6 @@
 //! The program under test, as a person runs it.
 
+use crate::second_host;
 use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Output, Stdio},
@@ -22,10 +23,13 @@ fn built(path: PathBuf) -> PathBuf {
     path
 }
 
-/// A command line of the program, without colours, secrets of the environment or standard input.
+/// A command line of the program, without colours, secrets of the environment or standard input, and with a cache of the
+/// tests' own.
 pub fn program() -> Command {
+    second_host::must_not_run();
     let mut command = Command::new(built(target().join("debug/websocket-provider")));
     command.kill_on_drop(true).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command.env("XDG_CACHE_HOME", target().join("test-cache"));
     command
 }
 

@@ -9,6 +9,7 @@ mod errors;
 mod receive;
 mod request;
 mod resource;
+mod second_host;
 mod send;
 
 use test_peer::{Peer, soon};

@@ -1,0 +1,36 @@
+//! The contract on the second host: where it parts from the program is in one table, and nowhere else.
+
+use std::{collections::BTreeSet, process::Stdio, time::Duration};
+use tests::second_host::{VARIABLE, transpile};
+use tokio::{process::Command, time::timeout};
+
+/// The tests of the table of differences: those that always fail, and those that fail at times.
+fn differences() -> [BTreeSet<&'static str>; 2] {
+    let (_, table) = include_str!("../../second-host/README.md").split_once("| test |").expect("there is a table");
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+    let (at_times, always): (Vec<_>, Vec<_>) = rows.partition(|(_, rest)| rest.starts_with(", at times"));
+    [always, at_times].map(|rows| rows.into_iter().map(|(test, _)| test).collect())
+}
+
+#[tokio::test]
+async fn second_host() {
+    let Some(probe) = transpile().await else { return };
+    let mut tests = Command::new(std::env::current_exe().unwrap());
+    // All but this one, and the same ones.
+    tests.args(["--skip", "second_host"]).env(VARIABLE, probe).stdin(Stdio::null()).kill_on_drop(true);
+    let output = timeout(Duration::from_secs(300), tests.output()).await.expect("this takes a minute").unwrap();
+    let output = String::from_utf8(output.stdout).unwrap();
+    let ended = |how: &str| {
+        let named =
+            |line: &'_ str| line.strip_prefix("test ")?.strip_suffix(how)?.rsplit(':').next().map(str::to_owned);
+        output.lines().filter_map(named).collect::<BTreeSet<_>>()
+    };
+    let (passed, failed) = (ended(" ... ok"), ended(" ... FAILED"));
+    let [always, at_times] = differences();
+    let listed = |test: &str| always.contains(test) || at_times.contains(test);
+    let unknown: Vec<_> = failed.iter().filter(|test| !listed(test)).collect();
+    assert!(unknown.is_empty(), "differences that tests/second-host/README.md does not list: {unknown:?}\n{output}");
+    let gone: Vec<_> = always.iter().filter(|test| !failed.contains(**test)).collect();
+    assert!(gone.is_empty(), "differences that are none: {gone:?}");
+    assert!(passed.len() > failed.len(), "{} of the promises hold, and {} do not", passed.len(), failed.len());
+}
