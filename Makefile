@@ -1,6 +1,6 @@
 # The two that matter: `make run` shows it work, `make test` proves it.
 
-GUESTS := guest-example ws-cat hello-rust follower autobahn bench-batch bench-sockets bench-websocket interop probe soak unruly
+GUESTS := guest-example ws-cat hello-rust follower autobahn bench-batch bench-sockets bench-websocket concurrent fetch interop probe soak unruly
 CORE_GUESTS := chat-room
 TRANSPORTS := async-transport transport
 TARGETS := wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown
@@ -43,9 +43,10 @@ bench-quick: build ## see that everything can be measured; the figures say nothi
 autobahn: build ## hold a guest against the Autobahn suite (scripts/wstest installs it)
 	REQUIRE_PEERS=1 cargo test $(HOST) --test autobahn -- --nocapture
 
-interop: build ## have guests talk to servers, proxies, languages and a browser of other makers (installs what it can)
+interop: build ## have guests talk to servers, proxies, languages and a browser of other makers, and run on a second host
 	scripts/peers
 	cargo test $(HOST) --test interop --test browser --test serve_languages -- --nocapture
+	cargo test $(HOST) --test contract second_host -- --nocapture
 
 SOAK_MINUTES ?= 10
 soak: build ## $(SOAK_MINUTES) minutes of traffic through faults on 200 connections, and 10 000 connects

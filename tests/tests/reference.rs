@@ -8,7 +8,7 @@ use tests::{program, soon};
 use websocket_provider::SETTINGS;
 use wit_parser::{Resolve, TypeDefKind};
 
-const COMMANDS: [&str; 6] = ["", "run", "serve", "watm", "echo", "inspect"];
+const COMMANDS: [&str; 7] = ["", "run", "serve", "watm", "echo", "inspect", "compile"];
 
 async fn help(command: &str) -> String {
     let output = soon(program().args(command.split_whitespace()).arg("--help").output()).await.unwrap();

@@ -160,7 +160,7 @@ async fn a_second_ctrl_c_waits_for_no_peer() {
 #[tokio::test]
 async fn what_was_sent_arrives_before_the_close_however_the_guest_ends() {
     for (way, code, message) in
-        [("return", 0, ""), ("exit", 1, ""), ("trap", 1, "unreachable"), ("drop", 1, "--timeout")]
+        [("return", 0, ""), ("leak", 0, ""), ("exit", 1, ""), ("trap", 1, "unreachable"), ("drop", 1, "--timeout")]
     {
         let (child, mut peer) = deaf_peer(&["--timeout", "1s"], way).await;
         let output = tokio::spawn(child.wait_with_output());

@@ -1,5 +1,6 @@
 //! Guest files: what kind a file is, what it imports and exports, and what of it this program drives.
 
+use crate::precompiled::is_precompiled;
 use anyhow::{Context, bail};
 use std::{fmt, path::Path};
 use wasmparser::{Parser, Payload};
@@ -14,6 +15,8 @@ use wasmtime::{
 /// A guest's bytes, by kind.
 pub(crate) enum Guest {
     Component(Vec<u8>),
+    /// A component that `compile` has compiled ahead.
+    Precompiled(Vec<u8>),
     Module(CoreModule),
 }
 
@@ -31,11 +34,13 @@ impl Guest {
         let bytes = std::fs::read(path).with_context(|| format!("cannot read the guest {shown}"))?;
         if Parser::is_component(&bytes) {
             Ok(Guest::Component(bytes))
+        } else if is_precompiled(&bytes) {
+            Ok(Guest::Precompiled(bytes))
         } else if Parser::is_core_wasm(&bytes) {
             let module = CoreModule::parse(bytes).with_context(|| format!("{shown} is a broken Wasm module"))?;
             Ok(Guest::Module(module))
         } else {
-            bail!("{shown} is not WebAssembly: it does not begin with the magic bytes of a component or module")
+            bail!("{shown} is not WebAssembly: it is no component, no module, and nothing whole that `compile` wrote")
         }
     }
 }
@@ -91,12 +96,6 @@ impl CoreModule {
     }
 }
 
-/// Compiles the component of a guest file.
-pub(crate) fn compile(engine: &Engine, path: &Path, bytes: &[u8]) -> anyhow::Result<Component> {
-    let compiled = Component::new(engine, bytes).map_err(anyhow::Error::from);
-    compiled.with_context(|| format!("{} cannot be compiled", path.display()))
-}
-
 /// What `run` can do with a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -118,12 +117,15 @@ impl fmt::Display for Entry {
 /// The name of the one function that [`Entry::Call`] calls.
 pub(crate) const CALL: &str = "call";
 
+/// What the exports begin with that make a command.
+const COMMANDS: [&str; 2] = ["wasi:cli/run@0.2.", "wasi:cli/run@0.3."];
+
 /// Everything that `run` can drive, commands first.
 pub(crate) fn entries(engine: &Engine, component: &Component) -> Vec<Entry> {
     let (mut commands, mut calls) = (Vec::new(), Vec::new());
     for (name, item) in component.component_type().exports(engine) {
         let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
-        if name.starts_with("wasi:cli/run@0.2.") {
+        if COMMANDS.iter().any(|version| name.starts_with(version)) {
             commands.push(Entry::Command(name.to_owned()));
         }
         for (function, item) in instance.exports(engine) {

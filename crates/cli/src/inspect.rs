@@ -2,7 +2,9 @@
 
 use crate::{
     answer,
-    guest::{CoreModule, Guest, compile, entries},
+    cache::{self, Cached},
+    compile::compiled,
+    guest::{CoreModule, Guest, entries},
 };
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
@@ -14,19 +16,28 @@ use wasmtime::Engine;
 use websocket_abi_bridge::{payload::Module, watm};
 
 pub(crate) fn command() -> Command {
-    Command::new("inspect").about("Says what a guest is, what it imports and exports, and how to run it").arg(
-        Arg::new("guest")
-            .value_name("GUEST.wasm")
-            .required(true)
-            .value_parser(clap::value_parser!(PathBuf))
-            .help("The file to look at"),
-    )
+    Command::new("inspect")
+        .about("Says what a guest is, what it imports and exports, and how to run it")
+        .arg(
+            Arg::new("guest")
+                .value_name("GUEST.wasm")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("The file to look at"),
+        )
+        .arg(cache::argument())
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
     match Guest::read(path)? {
-        Guest::Component(bytes) => component(path, &bytes),
+        Guest::Component(bytes) => component(path, &bytes, &Cached::open(matches)),
+        Guest::Precompiled(_) => {
+            // What it imports is in the machine code, which is not trusted here.
+            let shown = path.display();
+            answer(format!("{shown}: a precompiled component; inspect the guest that it was compiled from"))?;
+            answer(format!("run it with: websocket-provider run --allow-precompiled --allow HOST:PORT {shown}"))
+        }
         Guest::Module(module) => core_module(path, &module),
     }
 }
@@ -58,10 +69,9 @@ fn core_module(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
     answer(how)
 }
 
-fn component(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+fn component(path: &Path, bytes: &[u8], cached: &Cached) -> anyhow::Result<()> {
     let shown = path.display();
-    let engine = Engine::default();
-    let component = compile(&engine, path, bytes)?;
+    let (_, engine, component) = compiled(path, bytes, cached)?;
     let ty = component.component_type();
     answer(format!("{shown}: a component"))?;
     list("imports", ty.imports(&engine).map(|(name, _)| name))?;

@@ -2,8 +2,9 @@
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
+mod cache;
+mod compile;
 mod config;
-mod denied_http;
 mod echo;
 mod engine;
 mod env;
@@ -11,9 +12,11 @@ mod guest;
 mod inspect;
 mod listen;
 mod output;
+mod precompiled;
 mod run;
 mod serve;
 mod stop;
+mod wasi_http;
 mod watm;
 
 use anyhow::Context;
@@ -52,6 +55,7 @@ fn command() -> Command {
         .subcommand(watm::command())
         .subcommand(echo::command())
         .subcommand(inspect::command())
+        .subcommand(compile::command())
 }
 
 fn main() -> ExitCode {
@@ -79,6 +83,7 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<i32> {
         Some(("watm", matches)) => runtime.block_on(watm::run(matches)).map(|()| 0),
         Some(("echo", matches)) => runtime.block_on(echo::run(matches)).map(|()| 0),
         Some(("inspect", matches)) => inspect::run(matches).map(|()| 0),
+        Some(("compile", matches)) => compile::run(matches).map(|()| 0),
         _ => unreachable!("clap requires a subcommand"),
     };
     // A write that nobody reads, or a lookup that nobody answers, may still block a thread.
@@ -93,7 +98,9 @@ fn answer(line: impl Display) -> anyhow::Result<()> {
 }
 
 fn start_logging(matches: &ArgMatches) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    // Whoever waits for a compilation is told so, without having asked for logs.
+    let usual = || EnvFilter::new(concat!("warn,", module_path!(), "::compile=info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured).with_env_filter(filter);
     match matches.get_one::<String>("log-format").map(String::as_str) {

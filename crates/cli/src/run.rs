@@ -1,13 +1,17 @@
 //! `run`: a component as a command, or one call of it.
 
 use crate::{
-    answer, config,
-    denied_http::DeniedHttp,
-    engine::engine,
+    answer,
+    cache::{self, Cached},
+    compile::compiled,
+    config,
+    engine::Calls,
     env,
-    guest::{CALL, Entry, Guest, choose, compile, entries},
+    guest::{CALL, Entry, Guest, choose, entries},
     output::Output,
+    precompiled::{self, Trusted},
     stop::StopRequests,
+    wasi_http::{self, GuestHttp},
 };
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
@@ -60,6 +64,9 @@ pub(crate) fn command() -> Command {
                 .value_parser(clap::value_parser!(ByteSize))
                 .help("How much memory the guest may have, its tables included, such as 64MiB; without it, what Wasm allows"),
         )
+        .arg(wasi_http::argument())
+        .arg(cache::argument())
+        .arg(precompiled::argument())
         .arg(Arg::new("call").long("call").value_name("NAME").help("The interface whose `call` is called"));
     config::arguments(command, |_| true)
 }
@@ -69,7 +76,7 @@ struct Host {
     table: ResourceTable,
     wasi: WasiCtx,
     websocket: WebsocketCtx,
-    http: DeniedHttp,
+    http: GuestHttp,
     memory: MemoryLimit,
 }
 
@@ -129,14 +136,13 @@ impl WebsocketView for Host {
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
     let endpoint = Endpoint::new(config::settings(matches)?)?;
-    let engine = engine()?;
-    let (pre, entry) = load(&engine, path, matches.get_one::<String>("call").map(String::as_str))?;
+    let (pre, entry) = load(path, matches)?;
     let outputs = [Output::stdout(), Output::stderr()];
     let host = Host {
         table: ResourceTable::new(),
         wasi: wasi(path, matches, outputs.clone()),
         websocket: WebsocketCtx::new(endpoint.clone()),
-        http: DeniedHttp::default(),
+        http: GuestHttp::new(matches, &endpoint),
         memory: MemoryLimit { used: 0, most: matches.get_one("memory-limit").map_or(usize::MAX, bytes) },
     };
     let shown = path.display().to_string();
@@ -190,20 +196,33 @@ fn wasi(path: &Path, matches: &ArgMatches, [stdout, stderr]: [Output; 2]) -> Was
     wasi.envs(&env::variables(matches)).build()
 }
 
-fn load(engine: &Engine, path: &Path, call: Option<&str>) -> anyhow::Result<(InstancePre<Host>, Entry)> {
+fn load(path: &Path, matches: &ArgMatches) -> anyhow::Result<(InstancePre<Host>, Entry)> {
     let shown = path.display();
-    let bytes = match Guest::read(path)? {
-        Guest::Component(bytes) => bytes,
+    let (calls, engine, component) = match Guest::read(path)? {
+        Guest::Component(bytes) => compiled(path, &bytes, &Cached::open(matches))?,
+        Guest::Precompiled(bytes) => match Trusted::given(matches) {
+            Some(trusted) => precompiled::load(&bytes, trusted).with_context(|| {
+                format!("{shown} cannot be run by this program on this machine; compile the guest again")
+            })?,
+            None => bail!(
+                "{shown} is precompiled, and would be run as machine code: if it comes from `websocket-provider \
+                 compile` and nobody else could change it, add --allow-precompiled"
+            ),
+        },
         Guest::Module(module) => bail!("{shown} is a core module, and `run` takes components: {}", module.advice(path)),
     };
-    let component = compile(engine, path, &bytes)?;
+    let call = matches.get_one::<String>("call").map(String::as_str);
     let entry =
-        choose(&entries(engine, &component), call).map_err(|why| nothing_to_run(engine, &component, path, &why))?;
-    let mut linker = Linker::new(engine);
+        choose(&entries(&engine, &component), call).map_err(|why| nothing_to_run(&engine, &component, path, &why))?;
+    let mut linker = Linker::new(&engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     add_only_http_to_linker_async(&mut linker)?;
+    if calls == Calls::Concurrent {
+        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+        wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    }
     add_to_linker(&mut linker)?;
-    let pre = linker.instantiate_pre(&component).map_err(|error| cannot_link(engine, &component, path, error))?;
+    let pre = linker.instantiate_pre(&component).map_err(|error| cannot_link(&engine, &component, path, error))?;
     Ok((pre, entry))
 }
 
@@ -211,7 +230,7 @@ fn nothing_to_run(engine: &Engine, component: &Component, path: &Path, why: &str
     let exports: Vec<_> = component.component_type().exports(engine).map(|(name, _)| name.to_owned()).collect();
     let exports = if exports.is_empty() { "nothing".to_owned() } else { exports.join(", ") };
     anyhow!(
-        "cannot run {}: {why}. It exports {exports}; `run` drives wasi:cli/run@0.2 and interfaces with a function \
+        "cannot run {}: {why}. It exports {exports}; `run` drives wasi:cli/run of WASI 0.2 and 0.3, and interfaces with a function \
          `{CALL}: func() -> string`",
         path.display()
     )

@@ -2,7 +2,7 @@
 
 use crate::{
     answer, config,
-    engine::engine,
+    engine::{Calls, engine},
     env::{self, Variable},
     guest::Guest,
     listen::{Listener, Service, tls_of_files},
@@ -167,8 +167,12 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 fn load(path: &Path) -> anyhow::Result<Module> {
     let shown = path.display();
     match Guest::read(path)? {
-        Guest::Component(_) => bail!("{shown} is a component, and `serve` takes core modules: use `run`"),
-        Guest::Module(module) => Module::load(&engine()?, &module.bytes).map_err(|error| anyhow!("{shown}: {error}")),
+        Guest::Component(_) | Guest::Precompiled(_) => {
+            bail!("{shown} is a component, and `serve` takes core modules: use `run`")
+        }
+        Guest::Module(module) => {
+            Module::load(&engine(Calls::Sequential, None)?, &module.bytes).map_err(|error| anyhow!("{shown}: {error}"))
+        }
     }
 }
 

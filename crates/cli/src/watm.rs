@@ -2,7 +2,7 @@
 
 use crate::{
     answer, config,
-    engine::engine,
+    engine::{Calls, engine},
     guest::Guest,
     listen::{Listener, Service, tls_of_files},
     stop::StopRequests,
@@ -219,10 +219,11 @@ fn config_file(path: &Path) -> anyhow::Result<Bytes> {
 fn load(role: &str, path: &Path, options: Options) -> anyhow::Result<Role> {
     let shown = path.display();
     let module = match Guest::read(path)? {
-        Guest::Component(_) => bail!("{shown} is a component, and transports are core modules: use `run`"),
-        Guest::Module(module) => {
-            Module::load(&engine()?, &module.bytes).map_err(|error| anyhow!("{shown}: {error}"))?
+        Guest::Component(_) | Guest::Precompiled(_) => {
+            bail!("{shown} is a component, and transports are core modules: use `run`")
         }
+        Guest::Module(module) => Module::load(&engine(Calls::Sequential, None)?, &module.bytes)
+            .map_err(|error| anyhow!("{shown}: {error}"))?,
     };
     let role = match role {
         "dial" => Dialer::new(&module, options).map(Role::Dial),

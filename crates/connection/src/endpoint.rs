@@ -12,7 +12,7 @@ use crate::{
     record::{Attempt, Warnings},
     request::Request,
     tls::Tls,
-    transport::{TcpConnection, Transport},
+    transport::{TcpConnection, TlsConnection, Transport},
 };
 use bytes::BytesMut;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
@@ -117,16 +117,50 @@ impl Endpoint {
     /// When it fails, that is logged and counted as for a WebSocket; what opens is logged, and no more. Cancel safe.
     ///
     /// # Errors
-    /// Those of [`Endpoint::connect`] that come before the opening handshake.
+    /// Those of [`Endpoint::connect`] that come before TLS.
     pub async fn connect_tcp(&self, authority: &str) -> Result<TcpConnection, Error> {
-        let config = ConnectConfig { url: format!("ws://{authority}/"), ..ConnectConfig::default() };
+        self.connect_stream("ws", "tcp", authority, async |_, tcp| Ok((tcp.peer_addr().ok(), tcp))).await
+    }
+
+    /// [`Endpoint::connect_tcp`] with TLS over it: the same certificates as for a WebSocket, and HTTP/1.1 in ALPN.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::connect`] that come before the opening handshake.
+    pub async fn connect_tls(&self, authority: &str) -> Result<TlsConnection, Error> {
+        let shake_hands = async |request: &Request, tcp: TcpConnection| {
+            let address = tcp.peer_addr().ok();
+            let session = self.host.tls.connect(&request.host, tcp).await;
+            session.map(|tls| (address, tls)).map_err(|error| Failure::new(Reason::Tls, error))
+        };
+        self.connect_stream("wss", "tls", authority, shake_hands).await
+    }
+
+    /// Dials, and does over TCP what gives the stream; `scheme` decides what is asked of the policy, and `shown` is logged.
+    async fn connect_stream<T>(
+        &self,
+        scheme: &str,
+        shown: &str,
+        authority: &str,
+        over: impl AsyncFnOnce(&Request, TcpConnection) -> Result<(Option<SocketAddr>, T), Failure>,
+    ) -> Result<T, Error> {
+        let config = ConnectConfig { url: format!("{scheme}://{authority}/"), ..ConnectConfig::default() };
         let request = Request::new(config, self.settings());
-        let destination = request.as_ref().ok().map(|request| request.destination().replacen("ws", "tcp", 1));
+        let destination = request.as_ref().ok().map(|request| request.destination().replacen(scheme, shown, 1));
         let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);
-        match self.dial_tcp(request).await {
-            Ok(connection) => {
-                attempt.opened_tcp(connection.peer_addr().ok());
-                Ok(connection)
+        let dialled = async {
+            let request = request.map_err(Failure::invalid_request)?;
+            let permits = self.permits()?;
+            let Host { policy, settings, .. } = &*self.host;
+            let stream = async {
+                let tcp = dial(&request, policy, settings.proxy.as_ref()).await?;
+                over(&request, TcpConnection::new(tcp, permits)).await
+            };
+            timeout(request.timeout, stream).await.map_err(|_| Error::Timeout)?
+        };
+        match dialled.await {
+            Ok((address, stream)) => {
+                attempt.opened_tcp(address);
+                Ok(stream)
             }
             Err(failure) => Err(attempt.failed(failure)),
         }
@@ -156,14 +190,6 @@ impl Endpoint {
     pub async fn closed(&self) {
         // It fails only for a semaphore that is closed, and this one never is.
         let _ = self.guest.acquire_many(self.host.settings.max_connections as u32).await;
-    }
-
-    async fn dial_tcp(&self, request: Result<Request, Error>) -> Result<TcpConnection, Failure> {
-        let request = request.map_err(Failure::invalid_request)?;
-        let permits = self.permits()?;
-        let Host { policy, settings, .. } = &*self.host;
-        let dialled = timeout(request.timeout, dial(&request, policy, settings.proxy.as_ref()));
-        Ok(TcpConnection::new(dialled.await.map_err(|_| Error::Timeout)??, permits))
     }
 
     async fn dial(&self, request: Result<Request, Error>) -> Result<Opened, Failure> {

@@ -57,4 +57,4 @@ pub use metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
 pub use policy::{Rule, RuleError};
 pub use request::ConnectConfig;
 pub use settings::{Proxy, SETTINGS, Setting, SettingError, Settings};
-pub use transport::TcpConnection;
+pub use transport::{TcpConnection, TlsConnection};

@@ -68,6 +68,9 @@ impl AsyncWrite for TcpConnection {
     }
 }
 
+/// TLS towards a server, over such a connection.
+pub type TlsConnection = client::TlsStream<TcpConnection>;
+
 /// What hyper hands over, without hyper's own layers where it is TCP or TLS over it, and what the client sent
 /// behind its request.
 pub(crate) fn unwrap(upgraded: Upgraded) -> (Box<dyn Transport>, BytesMut) {

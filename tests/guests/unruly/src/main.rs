@@ -54,7 +54,7 @@ fn misbehave(way: &str, url: &str) -> Result<(), WebsocketError> {
         "flood" => loop {
             connection.send(&Message::Binary(vec![0; 100_000]))?;
         },
-        "drop" | "return" | "exit" | "trap" => {
+        "drop" | "leak" | "return" | "exit" | "trap" => {
             connection.send(&Message::Binary(vec![0; 8 * MIB]))?;
             match way {
                 "drop" => {
@@ -62,6 +62,7 @@ fn misbehave(way: &str, url: &str) -> Result<(), WebsocketError> {
                     say("dropped");
                     while black_box(true) {}
                 }
+                "leak" => std::mem::forget(connection),
                 "exit" => std::process::exit(7),
                 "trap" => std::process::abort(),
                 _ => {}

@@ -1,0 +1,111 @@
+//! How a component becomes machine code: compiled, taken from the cache, or, with `compile`, ahead of time.
+
+use crate::{
+    answer,
+    cache::Cached,
+    engine::{Calls, engine},
+    guest::Guest,
+};
+use anyhow::{Context, bail};
+use bytesize::ByteSize;
+use clap::{Arg, ArgMatches, Command};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::Duration,
+};
+use wasmtime::{Engine, component::Component};
+
+/// Who waits for longer is told what for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+pub(crate) fn command() -> Command {
+    Command::new("compile")
+        .about("Compiles a component ahead of time, for `run --allow-precompiled` on a machine like this one")
+        .after_help("Example: websocket-provider compile guest.wasm -o guest.cwasm")
+        .arg(
+            Arg::new("guest")
+                .value_name("GUEST.wasm")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("The component to compile"),
+        )
+        .arg(
+            Arg::new("output")
+                .short('o')
+                .long("output")
+                .value_name("FILE")
+                .required(true)
+                .value_parser(clap::value_parser!(PathBuf))
+                .help("The file to write; what is there is replaced"),
+        )
+}
+
+pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+    let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
+    let output = matches.get_one::<PathBuf>("output").context("no output is named")?;
+    let shown = path.display();
+    let bytes = match Guest::read(path)? {
+        Guest::Component(bytes) => bytes,
+        Guest::Precompiled(_) => bail!("{shown} is compiled already"),
+        Guest::Module(_) => bail!("{shown} is a core module, and `compile` takes components"),
+    };
+    if same_file(path, output) {
+        bail!("{} is the guest itself; name another file with -o", output.display());
+    }
+    let engine = engine(Calls::of(&bytes), None)?;
+    let code = while_telling(path, &bytes, "", || engine.precompile_component(&bytes));
+    let code = code.map_err(anyhow::Error::from).with_context(|| format!("{shown} cannot be compiled"))?;
+    write(output, &code).with_context(|| format!("cannot write {}", output.display()))?;
+    answer(format!("wrote {} ({})", output.display(), size(&code)))
+}
+
+/// Whether both names lead to one file that is there.
+fn same_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+}
+
+/// Writes a file as a whole or not at all.
+fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // As any other new file: what the umask leaves of it.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Compiles the component of a guest file, or takes it from the cache; gives the engine that is for it.
+pub(crate) fn compiled(path: &Path, bytes: &[u8], cached: &Cached) -> anyhow::Result<(Calls, Engine, Component)> {
+    let calls = Calls::of(bytes);
+    let engine = engine(calls, cached.cache())?;
+    let component = while_telling(path, bytes, cached.outlook(), || Component::new(&engine, bytes));
+    let component = component.map_err(anyhow::Error::from);
+    let component = component.with_context(|| format!("{} cannot be compiled", path.display()))?;
+    cached.tell();
+    Ok((calls, engine, component))
+}
+
+/// Does what may take long, and says so when it does.
+fn while_telling<T>(path: &Path, bytes: &[u8], outlook: &str, compile: impl FnOnce() -> T) -> T {
+    let (done, waiting) = channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            if waiting.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                tracing::info!("compiling {} ({}){outlook}", path.display(), size(bytes));
+            }
+        });
+        let compiled = compile();
+        drop(done);
+        compiled
+    })
+}
+
+fn size(bytes: &[u8]) -> ByteSize {
+    ByteSize::b(bytes.len() as u64)
+}
