@@ -3,7 +3,7 @@
 use anyhow::{Context, anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::TypedValueParser, error::ErrorKind};
 use std::{ffi::OsStr, path::PathBuf};
-use websocket_provider::{SETTINGS, Setting, SettingError, Settings};
+use websocket_provider::{SETTINGS, Setting, Settings};
 
 /// Adds `--config` and a flag for every setting that concerns the command.
 pub(crate) fn arguments(command: Command, concerns: impl Fn(&Setting) -> bool) -> Command {
@@ -67,10 +67,7 @@ fn from_toml(settings: &mut Settings, text: &str) -> anyhow::Result<()> {
     let table: toml::Table = text.parse().map_err(|error| not_toml(&error, text))?;
     for (name, value) in &table {
         for text in texts(name, value)? {
-            match settings.set(name, &text) {
-                Err(error @ SettingError::Unknown(_)) => bail!("{error}{}", suggestion(name)),
-                outcome => outcome?,
-            }
+            settings.set(name, &text)?;
         }
     }
     Ok(())
@@ -94,14 +91,6 @@ fn texts(name: &str, value: &toml::Value) -> anyhow::Result<Vec<String>> {
         }
         _ => bail!("`{name}` is a {}; write a string, a number, true or false, or a list of strings", value.type_str()),
     })
-}
-
-fn suggestion(name: &str) -> String {
-    let near = SETTINGS.iter().map(|setting| (strsim::jaro_winkler(name, setting.name), setting.name));
-    match near.max_by(|a, b| a.0.total_cmp(&b.0)) {
-        Some((likeness, near)) if likeness > 0.8 => format!("; did you mean `{near}`?"),
-        _ => format!("; there are {}", SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", ")),
-    }
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ async fn run() -> Result<()> {
     let bytes = tokio::fs::read(&guest).await.with_context(|| format!("cannot read {}", guest.display()))?;
     let mut settings = Settings::default();
     for (name, value) in &set {
-        wasmcloud_websocket_plugin::set(&mut settings, name, value).with_context(|| format!("--set {name}"))?;
+        settings.set(name, value).with_context(|| format!("--set {name}"))?;
     }
 
     let host = HostBuilder::new()

@@ -2,12 +2,10 @@
 //! a component's linker holds the component's guest: a component that another one of its workload calls runs
 //! in that one's store, whose context names the other.
 
-use crate::{
-    bindings::{ClientConfig, ConnectionState, Message, WebsocketError},
-    guest::Guest,
-};
+use crate::bindings::{ClientConfig, ConnectionState, Message, WebsocketError};
 use std::sync::Arc;
 use wash_runtime::engine::ctx::Ctx;
+use wasmcloud_websocket_guest::Guest;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource, ResourceType},

@@ -21,11 +21,9 @@
 #[path = "../../../crates/provider/src/p2/bindings.rs"]
 mod bindings;
 mod config;
-mod guest;
 mod host;
 mod plugin;
 
-pub use config::set;
 pub use plugin::{PLUGIN_ID, WebsocketPlugin};
 pub use websocket_connection::{
     METRICS, Metric, MetricKind, Metrics, Rule, SETTINGS, Sample, Setting, SettingError, Settings,

@@ -1,6 +1,6 @@
 //! The plugin: what wasmCloud's host calls when workloads come and go.
 
-use crate::{config, guest::Guest, host};
+use crate::{config, host};
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use std::{
@@ -12,6 +12,7 @@ use wash_runtime::{
     plugin::HostPlugin,
     wit::{WitInterface, WitWorld},
 };
+use wasmcloud_websocket_guest::Guest;
 use websocket_connection::{Metrics, SettingError, Settings};
 
 /// The plugin's id, which no other plugin of a host may have.

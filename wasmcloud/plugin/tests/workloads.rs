@@ -241,7 +241,8 @@ async fn a_workload_that_stops_opens_no_connection_any_more() {
     let mut peer = Peer::accept(&listener).await;
     host.stop(&guest).await;
     peer.end().await;
-    let stopping = "ERROR: Failed to connect: WebsocketError::ConnectionFailed(\"the workload is stopping\")";
+    let stopping =
+        "ERROR: Failed to connect: WebsocketError::ConnectionFailed(\"the component may open no connection any more\")";
     assert_eq!(soon(connecting).await.unwrap(), stopping);
     assert_eq!(guest.call().await, stopping);
     nobody_dialled(&listener).await;

@@ -1,8 +1,10 @@
 //! Every limit and default of the host, once: programs make their flags, files and help of
 //! [`SETTINGS`], and hosts that hand over text set a [`Settings`] by name.
 
+mod error;
 mod value;
 
+pub use error::SettingError;
 pub use value::Proxy;
 
 use crate::policy::Rule;
@@ -90,35 +92,6 @@ pub struct Setting {
     /// Whether each further value adds to the former ones.
     pub repeatable: bool,
     apply: fn(&mut Settings, &str) -> Result<(), String>,
-}
-
-/// A value that a setting does not take, or a name that no setting has.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingError {
-    /// No setting has this name.
-    #[error("there is no setting `{0}`")]
-    Unknown(String),
-    /// The value cannot be used.
-    #[error("`{name}` cannot be {value:?}: {reason}")]
-    Value {
-        /// The setting's name.
-        name: &'static str,
-        /// The value as given.
-        value: String,
-        /// What is wrong with it and what would be right.
-        reason: String,
-    },
-    /// The value cannot be used, and may hold a password, so that it is not shown.
-    #[error("`{name}` cannot be what it is set to: {reason}")]
-    Hidden {
-        /// The setting's name.
-        name: &'static str,
-        /// What would be right.
-        reason: String,
-    },
-    /// Two settings contradict each other.
-    #[error("{0}")]
-    Conflict(String),
 }
 
 impl Settings {

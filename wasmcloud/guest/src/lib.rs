@@ -1,29 +1,39 @@
-//! One component of a workload: its endpoint, and its connections for as long as the workload runs.
+//! One guest of a wasmCloud host: its endpoint, and its connections until it is stopped.
 
 use parking_lot::Mutex;
 use std::sync::{Arc, Weak};
 use tokio_util::sync::CancellationToken;
 use websocket_connection::{ConnectConfig, Connection, Endpoint, Error, Metrics, SettingError, Settings};
 
-pub(crate) struct Guest {
+/// What a component may open connections with, under settings and limits of its own.
+pub struct Guest {
     endpoint: Endpoint,
     stopped: CancellationToken,
-    /// Stores own the connections; this finds them when the workload stops.
+    /// Others own the connections; this finds them when the guest is stopped.
     connections: Mutex<Vec<Weak<Connection>>>,
 }
 
 impl Guest {
-    pub(crate) fn new(settings: Settings) -> Result<Self, SettingError> {
+    /// A guest without connections.
+    ///
+    /// # Errors
+    /// [`SettingError`] for settings that contradict each other, or name files that cannot be used.
+    pub fn new(settings: Settings) -> Result<Self, SettingError> {
         let endpoint = Endpoint::new(settings)?;
         Ok(Guest { endpoint, stopped: CancellationToken::new(), connections: Mutex::default() })
     }
 
-    pub(crate) fn metrics(&self) -> Metrics {
+    /// The counters of its connections.
+    pub fn metrics(&self) -> Metrics {
         self.endpoint.metrics().clone()
     }
 
-    pub(crate) async fn connect(&self, config: ConnectConfig) -> Result<Arc<Connection>, Error> {
-        let stopping = || Error::ConnectionFailed("the workload is stopping".to_owned());
+    /// Opens a connection, as [`Endpoint::connect`] does.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::connect`]; [`Error::ConnectionFailed`] for a guest that is stopped.
+    pub async fn connect(&self, config: ConnectConfig) -> Result<Arc<Connection>, Error> {
+        let stopping = || Error::ConnectionFailed("the component may open no connection any more".to_owned());
         let connected = self.stopped.run_until_cancelled(self.endpoint.connect(config)).await;
         let connection = Arc::new(connected.ok_or_else(stopping)??);
         let mut connections = self.connections.lock();
@@ -38,7 +48,10 @@ impl Guest {
 
     /// Closes every connection with 1001, lets none open any more, and waits until they are gone: for the close
     /// timeout at most.
-    pub(crate) async fn stop(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// None: the close code is one that may be sent.
+    pub async fn stop(&self) -> Result<(), Error> {
         let connections = {
             let mut connections = self.connections.lock();
             self.stopped.cancel();
