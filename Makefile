@@ -7,9 +7,13 @@ TARGETS := wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown
 HOST := --workspace $(GUESTS:%=--exclude %) $(CORE_GUESTS:%=--exclude %) $(TRANSPORTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 CORE_WASM := $(CORE_GUESTS:%=-p %) --target wasm32-unknown-unknown --release
+WASMCLOUD_WASM := -p http-guest -p lattice-probe --target wasm32-wasip2 --release
+PAR := wasmcloud-websocket-provider.par.gz
+# Clippy in the place of the compiler: `cargo clippy` would check all dependencies first, and share nothing with the build.
+CLIPPY_BUILD := CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings RUSTC_WORKSPACE_WRAPPER=clippy-driver cargo build
 TRANSPORT_WASM := $(TRANSPORTS:%=-p %) --target wasm32-wasip1 --release
 
-.PHONY: help run test test-wasmcloud test-languages reference bench bench-quick autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -20,12 +24,33 @@ run: build ## run the example guest against an echo server, over ws:// and wss:/
 test: build ## run every test
 	cargo test $(HOST)
 
-test-wasmcloud: guests ## build and test the plugin for wasmCloud's hosts, a workspace of its own
+test-wasmcloud: guests wasmcloud-guests wasmcloud-host-sources ## build and test the plugin and the provider for wasmCloud's hosts, workspaces of their own
 	cd wasmcloud && cargo fmt --all --check
-	cd wasmcloud && cargo build -p http-guest --target wasm32-wasip2 --release
-	cd wasmcloud && cargo clippy -p http-guest --target wasm32-wasip2 --release -- -D warnings
-	cd wasmcloud && cargo clippy --all-targets -- -D warnings
+	cd wasmcloud && cargo clippy $(WASMCLOUD_WASM) -- -D warnings
+	cd wasmcloud && $(CLIPPY_BUILD) --all-targets
 	cd wasmcloud && cargo test
+	cd wasmcloud/lattice && cargo fmt --check -p archive -p lattice-tests -p wasmcloud-websocket-provider
+	cd wasmcloud/lattice && $(CLIPPY_BUILD) --workspace --all-targets
+	scripts/nats-server
+	$(MAKE) --no-print-directory lattice-archive
+	cd wasmcloud/lattice && cargo test --workspace
+
+wasmcloud-guests: setup
+	cd wasmcloud && cargo build $(WASMCLOUD_WASM)
+
+# For the tests: what `make wasmcloud-provider` makes, without its optimisation, and built with all else once.
+lattice-archive: wasmcloud-host-sources
+	cd wasmcloud/lattice && cargo build --workspace --all-targets
+	cd wasmcloud/lattice && target/debug/archive target/debug/wasmcloud-websocket-provider target/$(PAR)
+
+wasmcloud-provider: wasmcloud-host-sources ## the provider archive that a wasmCloud 1.x host starts by file://
+	cd wasmcloud/lattice && cargo build --release -p wasmcloud-websocket-provider -p archive
+	mkdir -p target
+	wasmcloud/lattice/target/release/archive wasmcloud/lattice/target/release/wasmcloud-websocket-provider target/$(PAR)
+	@echo "target/$(PAR)"
+
+wasmcloud-host-sources: setup
+	scripts/wasmcloud-host-sources
 
 test-languages: build ## build and test the examples in every language (installs what it can)
 	scripts/peers
@@ -90,9 +115,10 @@ wit-check: ## validate the WIT package with wasm-tools
 wit-package: ## write the WIT package as an archive that wit-deps takes
 	scripts/wit-package
 
-licences: ## check the licences and sources of all dependencies
+licences: wasmcloud-host-sources ## check the licences and sources of all dependencies
 	cargo deny --all-features check licenses bans sources
 	cargo deny --all-features --manifest-path wasmcloud/Cargo.toml --config deny.toml check licenses bans sources
+	cargo deny --all-features --manifest-path wasmcloud/lattice/Cargo.toml --config deny.toml check licenses bans sources
 
 advisories: ## check dependencies against the advisory database (needs the internet)
 	cargo deny --all-features check advisories

@@ -1,0 +1,27 @@
+//! Finds and kills providers' processes.
+
+use std::{fs, net::SocketAddr, process::Command};
+
+/// The process whose end of a TCP connection this is.
+pub fn who_dialled_from(address: SocketAddr) -> u32 {
+    owner(address).expect("a process of this machine has the connection")
+}
+
+/// Kills a process, at once and without a chance to say goodbye.
+pub fn kill(process: u32) {
+    assert!(Command::new("kill").args(["-KILL", &process.to_string()]).status().unwrap().success());
+}
+
+fn owner(address: SocketAddr) -> Option<u32> {
+    let local = format!(":{:04X}", address.port());
+    let table = fs::read_to_string("/proc/net/tcp").ok()?;
+    let inode = table.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        (fields.get(1)?.ends_with(&local)).then(|| fields.get(9).map(|inode| format!("socket:[{inode}]")))?
+    })?;
+    fs::read_dir("/proc").ok()?.flatten().map(|process| process.path()).find_map(|process| {
+        let files = fs::read_dir(process.join("fd")).ok()?.flatten();
+        let mut links = files.filter_map(|file| fs::read_link(file.path()).ok());
+        links.any(|link| link.as_os_str() == inode.as_str()).then(|| process.file_name()?.to_str()?.parse().ok())?
+    })
+}
