@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreContextMut,
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreContextMut,
     component::{Component, Linker, Resource, ResourceTable},
 };
 use wasmtime_wasi::{
@@ -69,6 +69,9 @@ impl Host {
         pool.total_memories(MOST_INSTANCES).total_tables(4 * MOST_INSTANCES).total_stacks(MOST_INSTANCES);
         // An address space for each, of which a guest uses what it needs.
         pool.max_memory_size(16 << 20);
+        // What an instance leaves is cleared for the next one, without giving it back to the kernel.
+        pool.linear_memory_keep_resident(128 << 10).table_keep_resident(16 << 10).async_stack_keep_resident(64 << 10);
+        pool.pagemap_scan(Enabled::Auto);
         let mut config = Config::new();
         config.concurrency_support(false).memory_reservation(16 << 20).memory_guard_size(64 << 10);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

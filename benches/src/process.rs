@@ -133,11 +133,12 @@ impl Process {
         Ok(clock_gettime(clock_getcpuclockid(self.pid()?)?)?.into())
     }
 
-    /// Its resident memory, in bytes.
+    /// Its resident memory, in bytes. Pages that it has mapped several times, such as what all instances of a guest begin
+    /// with, count once.
     pub(crate) fn resident(&self) -> Result<u64> {
         let file = format!("/proc/{}/smaps_rollup", self.pid()?);
         let text = std::fs::read_to_string(Path::new(&file)).with_context(|| format!("cannot read {file}"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("Rss:")).context("it has resident memory")?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("it has resident memory")?;
         let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kilobytes * 1024)
     }

@@ -2,7 +2,11 @@
 // does: with the same names of settings, and closing with 1001 what the guest leaves open.
 
 import { pathToFileURL } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { end } from './client.mjs';
+
+// Guests in JavaScript and Python need extended constant expressions, which Node 20 has not turned on.
+if (process.version.startsWith('v20.')) setFlagsFromString('--experimental-wasm-extended-const');
 
 // However the guest ends.
 process.on('exit', end);

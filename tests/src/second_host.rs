@@ -1,6 +1,6 @@
 //! The second host, which runs the probe in Node: tests/second-host/README.md.
 
-use crate::{guest_path, skipped, target};
+use crate::{skipped, target};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -22,22 +22,27 @@ pub fn must_not_run() {
 
 /// A command line of the second host with these options; `None` where tests run on the program.
 pub fn command(options: &[&str]) -> Option<Command> {
-    let folder = folder()?;
-    let mut command = node("host.mjs");
-    command.args(options).arg(folder).kill_on_drop(true);
-    Some(command)
+    folder().map(|folder| command_of(&PathBuf::from(folder), options))
 }
 
-/// Makes JavaScript of the probe; gives its folder, or `None` where something for it is missing.
-pub async fn transpile() -> Option<PathBuf> {
+/// A command line of the second host with a guest that [`transpile`] has made, and these options.
+pub fn command_of(guest: &Path, options: &[&str]) -> Command {
+    let mut command = node("host.mjs");
+    command.args(options).arg(guest).kill_on_drop(true);
+    command
+}
+
+/// Makes JavaScript of a guest; gives its folder, or `None` where something for it is missing.
+pub async fn transpile(guest: &Path) -> Option<PathBuf> {
     let installed = target().join("second-host");
     if !installed.join("node_modules/@bytecodealliance/jco-transpile").exists() {
         skipped("the second host is missing: scripts/peers installs it, and says what that needs");
         return None;
     }
-    let folder = installed.join("probe");
-    let mut transpile = node("transpile.mjs");
-    let output = transpile.arg(guest_path("probe")).arg(&folder).stdin(Stdio::null()).output();
+    // Within what is installed: what it imports is found from where it lies.
+    let name: Vec<_> = guest.components().rev().take(2).map(|part| part.as_os_str().to_string_lossy()).collect();
+    let folder = installed.join(name.join("-"));
+    let output = node("transpile.mjs").arg(guest).arg(&folder).stdin(Stdio::null()).output();
     let output = crate::soon(output).await.expect("node starts, since npm was there");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(folder)

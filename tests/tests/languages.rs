@@ -8,7 +8,7 @@ use std::{
     process::{Output, Stdio},
     time::Duration,
 };
-use tests::{Behaviour, Running, Server, guest_path, interrupt, program, skipped, target};
+use tests::{Behaviour, Running, Server, guest_path, interrupt, program, second_host, skipped, target};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -59,6 +59,16 @@ async fn greets(guest: &Path, language: &str) {
     let output = greet(guest, &server.url, &["--timeout", "1s"]).await;
     assert!(String::from_utf8_lossy(&output.stderr).contains("--timeout") && !output.status.success(), "{output:?}");
     assert_eq!(server.close_code().await, Some(1001), "the host closes what it leaves open");
+
+    // And so it does on another host.
+    if let Some(folder) = second_host::transpile(guest).await {
+        let mut server = Server::start(Behaviour::Echo).await;
+        let mut command = second_host::command_of(&folder, &["--allow", "localhost"]);
+        let output = timeout(PATIENCE, command.env("WS_URL", &server.url).output()).await.unwrap().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), answer, "{output:?}");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(server.close_code().await, Some(1000));
+    }
 
     let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
     let output = greet(guest, &format!("ws://localhost:{port}/"), &[]).await;

@@ -87,8 +87,11 @@ impl Connection {
     /// close from either side, [`Error::Timeout`] when the peer did not read for the write timeout;
     /// nothing of the message is sent then. [`Error::Io`] when the transport failed.
     pub async fn send(&self, message: Message) -> Result<(), Error> {
-        let Some(message) = self.try_send(message)? else { return Ok(()) };
-        let sent = self.shared.wait(|driver, cx| driver.put_message(&message, cx));
+        let mut message = self.try_send(message)?;
+        if message.is_none() {
+            return Ok(());
+        }
+        let sent = self.shared.wait(|driver, cx| driver.put_message(&mut message, cx));
         timeout(self.shared.limits.write_timeout, sent).await.unwrap_or_else(|_| {
             self.shared.driver.lock().send_timed_out();
             Err(Error::Timeout)
@@ -104,9 +107,10 @@ impl Connection {
             return self.close(Some(info.code), info.reason).map(|()| None);
         }
         message.check_sendable(self.shared.limits.max_message_size)?;
-        match self.shared.turn(|driver, cx| driver.put_message(&message, cx)) {
+        let mut message = Some(message);
+        match self.shared.turn(|driver, cx| driver.put_message(&mut message, cx)) {
             Some(outcome) => outcome.map(|()| None),
-            None => Ok(Some(message)),
+            None => Ok(message),
         }
     }
 

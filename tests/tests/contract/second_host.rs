@@ -1,7 +1,10 @@
 //! The contract on the second host: where it parts from the program is in one table, and nowhere else.
 
 use std::{collections::BTreeSet, process::Stdio, time::Duration};
-use tests::second_host::{VARIABLE, transpile};
+use tests::{
+    guest_path,
+    second_host::{VARIABLE, transpile},
+};
 use tokio::{process::Command, time::timeout};
 
 /// The tests of the table of differences: those that always fail, and those that fail at times.
@@ -14,7 +17,7 @@ fn differences() -> [BTreeSet<&'static str>; 2] {
 
 #[tokio::test]
 async fn second_host() {
-    let Some(probe) = transpile().await else { return };
+    let Some(probe) = transpile(&guest_path("probe")).await else { return };
     let mut tests = Command::new(std::env::current_exe().unwrap());
     // All but this one, and the same ones.
     tests.args(["--skip", "second_host"]).env(VARIABLE, probe).stdin(Stdio::null()).kill_on_drop(true);

@@ -5,7 +5,7 @@ mod transfer;
 
 use crate::{
     CloseInfo, Error, Message,
-    engine::{Decoder, Encoder, Role, Violation},
+    engine::{Decoder, Encoder, Output, Role, Violation},
     inbox::Inbox,
     record::{Initiator, Outcome, Record},
     transport::{Transport, reset_when_dropped},
@@ -20,8 +20,8 @@ const OUTPUT_BOUND: usize = 64 * 1024;
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
 /// How much is read at once from a peer that has little to say.
 const LEAST_READ: usize = 4 * 1024;
-/// How much is read at once from a peer that has much to say.
-const MOST_READ: usize = 64 * 1024;
+/// How much is read at once from a peer that has much to say: a message of 64 KiB and its header.
+const MOST_READ: usize = 64 * 1024 + 16;
 /// What the size of a read is multiplied or divided by when it was too small or too large.
 const READ_STEP: usize = 4;
 
@@ -64,7 +64,7 @@ pub(crate) struct Driver {
     encoder: Encoder,
     /// Bytes received but not decoded, and encoded but not sent.
     input: BytesMut,
-    output: BytesMut,
+    output: Output,
     /// How much the next read asks for.
     read_size: usize,
     inbox: Inbox,
@@ -133,7 +133,7 @@ impl Driver {
             decoder: Decoder::new(role, limits.max_message_size),
             encoder: Encoder::new(role),
             input,
-            output: BytesMut::new(),
+            output: Output::default(),
             read_size: LEAST_READ,
             inbox: Inbox::default(),
             paused: false,
@@ -197,8 +197,12 @@ impl Driver {
         }
     }
 
-    /// Takes a message to send; `None` when the output is full and the sender has to wait.
-    pub(crate) fn put_message(&mut self, message: &Message, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
+    /// Takes a message to send; `None` when the output is full and the sender has to wait, with the message as it is.
+    pub(crate) fn put_message(
+        &mut self,
+        message: &mut Option<Message>,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<(), Error>> {
         if self.phase != Phase::Open {
             return Some(Err(Error::ConnectionClosed));
         }
@@ -208,8 +212,10 @@ impl Driver {
         if self.output.len() >= OUTPUT_BOUND {
             return None;
         }
-        self.encoder.message(message, &mut self.output);
-        self.record.sent(message);
+        if let Some(message) = message.take() {
+            self.record.sent(&message);
+            self.encoder.message(message, &mut self.output);
+        }
         self.sends += 1;
         // The first message after a wait leaves at once, unless the guest is one that sends several. Those that follow
         // leave together: when the guest next waits, a moment later by another thread, or when there is enough for a
@@ -268,7 +274,7 @@ impl Driver {
     /// Answers the ping whose answer has waited for room.
     fn put_pong(&mut self) {
         if let Some(pong) = self.pong.take() {
-            self.encoder.message(&Message::Pong(pong), &mut self.output);
+            self.encoder.message(Message::Pong(pong), &mut self.output);
             self.record.answered_ping();
         }
     }
@@ -359,7 +365,7 @@ impl Driver {
                 self.end(Outcome::KeepaliveTimeout, Some(Error::Timeout));
             }
             Phase::Open => {
-                self.encoder.message(&Message::Ping(Bytes::copy_from_slice(&self.tag)), &mut self.output);
+                self.encoder.message(Message::Ping(Bytes::copy_from_slice(&self.tag)), &mut self.output);
                 self.pinged = Some(now);
                 self.record.pinged();
             }
@@ -422,7 +428,7 @@ impl Driver {
             self.record.closed(outcome, failure.as_ref());
         }
         self.input = BytesMut::new();
-        self.output = BytesMut::new();
+        self.output = Output::default();
         self.pong = None;
         self.failure = failure.or(self.failure.take());
         self.notices = Notices { waiters: true, task: true, ..self.notices };

@@ -3,18 +3,18 @@
 use super::{ANSWER_WAIT, Driver, LEAST_READ, MOST_READ, Notices, OUTPUT_BOUND, Phase, READ_STEP};
 use crate::{
     CloseInfo, Error, Message,
-    engine::Violation,
+    engine::{Output, Violation},
     error::chain,
     record::{Initiator, Outcome},
 };
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 use tokio::{io::AsyncWrite, time::Instant};
-use tokio_util::io::poll_read_buf;
+use tokio_util::io::{poll_read_buf, poll_write_buf};
 
 impl Driver {
     /// Writes until the output is empty or the socket takes no more.
@@ -32,9 +32,8 @@ impl Driver {
             && !self.output.is_empty()
         {
             let full = self.output.len() >= OUTPUT_BOUND;
-            match ready!(Pin::new(transport).poll_write(cx, &self.output))? {
-                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                written => self.output.advance(written),
+            if ready!(poll_write_buf(Pin::new(transport), cx, &mut self.output))? == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.unflushed = true;
             if self.output.len() < OUTPUT_BOUND {
@@ -43,7 +42,7 @@ impl Driver {
             }
         }
         // An idle connection holds no buffer.
-        self.output = BytesMut::new();
+        self.output = Output::default();
         let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
         if self.unflushed {
             ready!(Pin::new(&mut *transport).poll_flush(cx))?;
@@ -58,7 +57,7 @@ impl Driver {
 
     /// Nothing can be sent any more, but what the peer sent before is still to be read.
     fn write_failed(&mut self, error: &io::Error) {
-        self.output.clear();
+        self.output = Output::default();
         self.unflushed = false;
         self.blocked = false;
         if self.phase == Phase::Ending {
@@ -107,6 +106,10 @@ impl Driver {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(0)) };
+        let receiving = matches!(self.phase, Phase::Open | Phase::CloseSent) && self.input.is_empty();
+        if receiving && let Some(mut room) = self.decoder.room() {
+            return poll_read_buf(Pin::new(transport), cx, &mut room);
+        }
         self.input.reserve(self.read_size);
         poll_read_buf(Pin::new(transport), cx, &mut self.input)
     }

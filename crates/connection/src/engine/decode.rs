@@ -3,7 +3,7 @@
 
 use super::{Role, mask};
 use crate::{CloseInfo, Error, Message, message::NO_STATUS, record::Outcome};
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io::Cursor;
 use tungstenite::protocol::frame::{
     FrameHeader,
@@ -12,6 +12,10 @@ use tungstenite::protocol::frame::{
 
 /// The close code for a message over the limit (RFC 6455 section 7.4.1).
 const TOO_LARGE: u16 = 1009;
+
+/// From this many bytes on, a payload is not copied out of the buffer that it was read into, and its rest is read into
+/// its place.
+const LARGE: usize = 16 * 1024;
 
 /// How a peer broke the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +69,9 @@ struct DataFrame {
 #[derive(Debug)]
 struct Partial {
     is_text: bool,
-    data: Vec<u8>,
+    data: BytesMut,
+    /// How much of `data` is unmasked and counted; what is behind that was read into its place.
+    counted: usize,
     /// How much of `data` is known to be whole characters.
     valid: usize,
 }
@@ -85,6 +91,18 @@ impl Decoder {
     #[cfg(test)]
     pub(crate) fn reserved(&self) -> usize {
         self.message.as_ref().map_or(0, |message| message.data.capacity())
+    }
+
+    /// Where to read what comes next when nothing is left of `input`; `None` when it belongs there.
+    pub(crate) fn room(&mut self) -> Option<impl BufMut> {
+        let (Some(frame), Some(message)) = (&self.frame, &mut self.message) else { return None };
+        if frame.left < LARGE {
+            return None;
+        }
+        if message.data.len() == message.data.capacity() {
+            message.reserve(LARGE, frame.left);
+        }
+        Some((&mut message.data).limit(frame.left))
     }
 
     /// Takes the next message out of `input`; `None` when it needs more bytes than there are.
@@ -149,7 +167,8 @@ impl Decoder {
                 return Err(Violation::protocol("the peer began a message within another"));
             }
             (Data::Text | Data::Binary, None) => {
-                self.message = Some(Partial { is_text: kind == Data::Text, data: Vec::new(), valid: 0 });
+                self.message =
+                    Some(Partial { is_text: kind == Data::Text, data: BytesMut::new(), counted: 0, valid: 0 });
                 0
             }
             (Data::Reserved(opcode), _) => return Err(unknown_opcode(opcode)),
@@ -166,16 +185,14 @@ impl Decoder {
     /// Moves what has arrived of the current frame into its message; says whether that was all.
     fn read_payload(&mut self, input: &mut BytesMut) -> Result<bool, Violation> {
         let (Some(frame), Some(message)) = (&mut self.frame, &mut self.message) else { return Ok(true) };
-        let count = frame.left.min(input.len());
-        let start = message.data.len();
-        message.reserve(count, frame.left);
-        message.data.extend_from_slice(&input[..count]);
-        input.advance(count);
+        message.take(frame.left.min(input.len()), frame.left, input);
+        let arrived = message.data.len() - message.counted;
         if let Some(key) = frame.mask {
-            mask(&mut message.data[start..], key, frame.read);
+            mask(&mut message.data[message.counted..], key, frame.read);
         }
-        frame.read += count;
-        frame.left -= count;
+        message.counted += arrived;
+        frame.read += arrived;
+        frame.left -= arrived;
         let ended = frame.left == 0;
         // Text in one piece is checked once, when it becomes a `String`.
         if message.is_text && !(ended && frame.is_final) {
@@ -191,22 +208,35 @@ impl Decoder {
         }
         match self.message.take() {
             Some(Partial { is_text: true, data, .. }) => {
-                String::from_utf8(data).map(Message::Text).map(Some).map_err(|_| Violation::utf8())
+                String::from_utf8(data.into()).map(Message::Text).map(Some).map_err(|_| Violation::utf8())
             }
-            Some(Partial { data, .. }) => Ok(Some(Message::Binary(data.into()))),
+            Some(Partial { data, .. }) => Ok(Some(Message::Binary(data.freeze()))),
             None => Ok(None),
         }
     }
 }
 
 impl Partial {
+    /// Takes `count` bytes out of `input`, of a frame that has `left` to come. A large beginning takes the buffer with it.
+    fn take(&mut self, count: usize, left: usize, input: &mut BytesMut) {
+        if !self.data.is_empty() || count < LARGE || 2 * count < input.capacity() {
+            self.reserve(count, left);
+            self.data.extend_from_slice(&input[..count]);
+            input.advance(count);
+        } else if count == input.len() {
+            self.data = std::mem::take(input);
+        } else {
+            self.data = input.split_to(count);
+        }
+    }
+
     /// Makes room for `count` bytes of a frame that has `left` to come. Room grows with what has
     /// arrived, never with what was announced.
     fn reserve(&mut self, count: usize, left: usize) {
         let free = self.data.capacity() - self.data.len();
         if free < count {
-            let ahead = if count == left { count } else { left.min(count + 2 * self.data.len()) };
-            self.data.reserve_exact(ahead);
+            let ahead = if count == left { count } else { left.min(count + 3 * self.data.len()) };
+            self.data.reserve(ahead);
         }
     }
 
