@@ -1,7 +1,7 @@
 //! Frames to messages (RFC 6455 sections 5 and 8.1), strictly: what breaks the protocol ends in a
 //! [`Violation`] that says which close code the peer is owed.
 
-use super::{Role, mask};
+use super::{LARGE, Role, mask};
 use crate::{CloseInfo, Error, Message, message::NO_STATUS, record::Outcome};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::io::Cursor;
@@ -12,10 +12,6 @@ use tungstenite::protocol::frame::{
 
 /// The close code for a message over the limit (RFC 6455 section 7.4.1).
 const TOO_LARGE: u16 = 1009;
-
-/// From this many bytes on, a payload is not copied out of the buffer that it was read into, and its rest is read into
-/// its place.
-const LARGE: usize = 16 * 1024;
 
 /// How a peer broke the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]

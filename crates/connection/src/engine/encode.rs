@@ -1,15 +1,12 @@
 //! Messages to frames (RFC 6455 section 5.2). A message leaves as one frame.
 
-use super::{Output, Role, mask};
+use super::{LARGE, Output, Role, mask};
 use crate::{CloseInfo, Message};
 use bytes::{BufMut, Bytes};
 use tungstenite::protocol::frame::{
     FrameHeader,
     coding::{Control, Data, OpCode},
 };
-
-/// From this many bytes on, a payload is cheaper to write from where it is than to copy behind what waits.
-const LARGE: usize = 16 * 1024;
 
 /// Writes the frames of one end of a connection.
 #[derive(Debug)]

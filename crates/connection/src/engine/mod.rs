@@ -13,6 +13,10 @@ pub(crate) use encode::Encoder;
 pub(crate) use output::Output;
 pub(crate) use tungstenite::handshake::{client::generate_key, derive_accept_key};
 
+/// From this many bytes on, a payload is not copied behind what waits to be written, nor out of the buffer that it was
+/// read into, and its rest is read into its place. Fuzzers reach that with little input.
+const LARGE: usize = if cfg!(feature = "fuzzing") { 64 } else { 16 * 1024 };
+
 /// Which end of the connection this is: clients mask what they send, servers do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
