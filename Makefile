@@ -7,13 +7,13 @@ TARGETS := wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown
 HOST := --workspace $(GUESTS:%=--exclude %) $(CORE_GUESTS:%=--exclude %) $(TRANSPORTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 CORE_WASM := $(CORE_GUESTS:%=-p %) --target wasm32-unknown-unknown --release
-WASMCLOUD_WASM := -p http-guest -p lattice-probe --target wasm32-wasip2 --release
+WASMCLOUD_WASM := -p http-guest -p lattice-probe -p measure-guest --target wasm32-wasip2 --release
 PAR := wasmcloud-websocket-provider.par.gz
 # Clippy in the place of the compiler: `cargo clippy` would check all dependencies first, and share nothing with the build.
 CLIPPY_BUILD := CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings RUSTC_WORKSPACE_WRAPPER=clippy-driver cargo build
 TRANSPORT_WASM := $(TRANSPORTS:%=-p %) --target wasm32-wasip1 --release
 
-.PHONY: help run test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -29,7 +29,7 @@ test-wasmcloud: guests wasmcloud-guests wasmcloud-host-sources ## build and test
 	cd wasmcloud && cargo clippy $(WASMCLOUD_WASM) -- -D warnings
 	cd wasmcloud && $(CLIPPY_BUILD) --all-targets
 	cd wasmcloud && cargo test
-	cd wasmcloud/lattice && cargo fmt --check -p archive -p lattice-tests -p wasmcloud-websocket-provider
+	cd wasmcloud/lattice && cargo fmt --check -p archive -p bench -p lattice-tests -p wasmcloud-websocket-provider
 	cd wasmcloud/lattice && $(CLIPPY_BUILD) --workspace --all-targets
 	scripts/nats-server
 	$(MAKE) --no-print-directory lattice-archive
@@ -61,6 +61,18 @@ BENCH ?=
 bench: guests ## measure guests beside native clients and libraries (BENCH="--only wss" for a part; minutes)
 	cargo build --release -p websocket-provider-cli -p benches
 	target/release/bench $(BENCH)
+
+bench-wasmcloud: build wasmcloud-guests wasmcloud-host-sources ## measure calls in the program, in wasmCloud's host and over its lattice, all as built for tests
+	scripts/nats-server
+	cd wasmcloud && cargo build
+	cd wasmcloud/lattice && cargo build --workspace --profile measured
+	cd wasmcloud/lattice && target/measured/archive target/measured/wasmcloud-websocket-provider target/$(PAR)
+	wasmcloud/lattice/target/measured/bench 10 100
+
+bench-wasmcloud-quick: build wasmcloud-guests lattice-archive ## see that these can be measured; the figures say nothing
+	scripts/nats-server
+	cd wasmcloud && cargo build
+	wasmcloud/lattice/target/debug/bench 1 5
 
 bench-quick: build ## see that everything can be measured; the figures say nothing
 	target/debug/bench --quick --out target/bench-quick

@@ -1,6 +1,10 @@
-//! Answers an HTTP request with what the WebSocket server that `WS_URL` names says to the request's path.
+//! Answers an HTTP request with what the WebSocket server that `WS_URL` names says to the request's path; `/measure/100`
+//! with how long so many calls took.
 
 wit_bindgen::generate!({ path: ["../../wit", "wit"], world: "wasmcloud:http-guest/guest", generate_all });
+
+#[path = "../../measure-guest/src/measure.rs"]
+mod measure;
 
 use wasip2::http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasmcloud::websocket::{
@@ -15,7 +19,12 @@ wasip2::http::proxy::export!(Component);
 impl wasip2::exports::http::incoming_handler::Guest for Component {
     fn handle(request: IncomingRequest, answer: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
-        let (status, text) = match ask(&path) {
+        let count = path.strip_prefix("/measure/").and_then(|count| count.parse().ok());
+        let answered = server().and_then(|url| match count {
+            Some(count) => measure::measure(&url, count),
+            None => ask(url, &path),
+        });
+        let (status, text) = match answered {
             Ok(text) => (200, text),
             Err(error) => (502, format!("{error:?}")),
         };
@@ -33,9 +42,12 @@ impl wasip2::exports::http::incoming_handler::Guest for Component {
     }
 }
 
+fn server() -> Result<String, WebsocketError> {
+    std::env::var("WS_URL").map_err(|error| WebsocketError::InvalidUrl(format!("WS_URL: {error}")))
+}
+
 /// Sends a text and takes what comes back, whatever other messages come before.
-fn ask(text: &str) -> Result<String, WebsocketError> {
-    let url = std::env::var("WS_URL").map_err(|error| WebsocketError::InvalidUrl(format!("WS_URL: {error}")))?;
+fn ask(url: String, text: &str) -> Result<String, WebsocketError> {
     let connection = connect(&ClientConfig {
         url,
         subprotocols: None,

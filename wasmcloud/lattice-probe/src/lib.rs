@@ -2,6 +2,8 @@
 
 wit_bindgen::generate!({ path: ["../../wit", "wit"], world: "test:lattice/probe", generate_all });
 
+#[path = "../../measure-guest/src/measure.rs"]
+mod measure;
 #[path = "../../../tests/guests/probe/src/probe.rs"]
 mod probe;
 #[path = "../../../tests/guests/probe/src/protocol.rs"]
@@ -19,6 +21,10 @@ impl exports::test::lattice::runner::Guest for Component {
             let answer = probe.answer(serde_json::from_str(&told).expect("the test speaks the protocol"));
             ask = script::next(Some(&serde_json::to_string(&answer).expect("an answer is JSON")));
         }
+    }
+
+    fn measure(url: String, count: u32) -> Result<String, String> {
+        measure::measure(&url, count as usize).map_err(|error| format!("{error:?}"))
     }
 }
 

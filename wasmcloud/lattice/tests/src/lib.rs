@@ -15,7 +15,7 @@ pub use caller::{Caller, Handle, client, types};
 pub use echo::{Echo, Event};
 pub use lattice::{COMPONENT, Lattice, PROVIDER};
 pub use nats::Nats;
-pub use probe::Probe;
+pub use probe::{Probe, measure};
 pub use process::{kill, who_dialled_from};
 pub use protocol::{Answer, Ask, Config, Failure, Message, State};
 pub use test_peer::{CLOSE, Peer, TEXT, close_payload, frame, soon};

@@ -101,6 +101,15 @@ async fn run(component: Client) -> anyhow::Result<()> {
     component.invoke_values_blocking(None, "test:lattice/runner", "run", (), no_streams).await
 }
 
+/// Has an instance of the component measure calls, and gives what it says.
+pub async fn measure(lattice: &Lattice, url: &str, count: u32) -> anyhow::Result<String> {
+    let component = Client::new(lattice.nats.clone(), lattice.subject(COMPONENT), None).await?;
+    let (no_streams, asked): ([[Option<usize>; 0]; 0], _) = ([], (url.to_owned(), count));
+    let (said,): (Result<String, String>,) =
+        component.invoke_values_blocking(None, "test:lattice/runner", "measure", asked, no_streams).await?;
+    said.map_err(anyhow::Error::msg)
+}
+
 /// The probe's next question: its last answer, and where to put the next call.
 async fn next(asked: &mut BoxStream<'static, Invocation>) -> (Option<String>, SubjectWriter) {
     let (_, answer, params) = soon(asked.next()).await.unwrap().unwrap();
