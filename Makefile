@@ -67,7 +67,7 @@ bench-wasmcloud: build wasmcloud-guests wasmcloud-host-sources ## measure calls 
 	cd wasmcloud && cargo build
 	cd wasmcloud/lattice && cargo build --workspace --profile measured
 	cd wasmcloud/lattice && target/measured/archive target/measured/wasmcloud-websocket-provider target/$(PAR)
-	wasmcloud/lattice/target/measured/bench 10 100
+	wasmcloud/lattice/target/measured/bench 10 200
 
 bench-wasmcloud-quick: build wasmcloud-guests lattice-archive ## see that these can be measured; the figures say nothing
 	scripts/nats-server

@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::{TcpListener, TcpStream},
     process::{Child, ChildStdin, ChildStdout, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// What a round may take.
@@ -95,7 +95,7 @@ impl Plugin {
 pub(crate) struct OnLattice(Lattice);
 
 impl OnLattice {
-    pub(crate) async fn start() -> Result<OnLattice> {
+    pub(crate) async fn start(url: &str) -> Result<OnLattice> {
         let lattice = Lattice::start(1).await;
         lattice.link(COMPONENT, "default", &[("allow", "localhost")]).await;
         for host in &lattice.hosts {
@@ -103,6 +103,13 @@ impl OnLattice {
             lattice.start_component(host).await;
         }
         lattice.replicas(1, COMPONENT, "default").await;
+        // The host says that it will start the component: until then nobody takes the call.
+        let answers = async {
+            while measure(&lattice, url, 1).await.is_err() {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(LIMIT, answers).await.context("the component does not answer")?;
         Ok(OnLattice(lattice))
     }
 

@@ -20,7 +20,7 @@ async fn main() -> Result<()> {
     let url = echo.url();
     let mut program = Program::start().await?;
     let plugin = Plugin::start(&url).await?;
-    let lattice = OnLattice::start().await?;
+    let lattice = OnLattice::start(&url).await?;
     let mut times = [Times::default(), Times::default(), Times::default()];
     // The first round warms up.
     for round in 0..=rounds {
