@@ -16,6 +16,6 @@ pub use echo::{Echo, Event};
 pub use lattice::{COMPONENT, Lattice, PROVIDER};
 pub use nats::Nats;
 pub use probe::{Probe, measure};
-pub use process::{kill, who_dialled_from};
+pub use process::{kill, who_dialled};
 pub use protocol::{Answer, Ask, Config, Failure, Message, State};
 pub use test_peer::{CLOSE, Peer, TEXT, close_payload, frame, soon};

@@ -2,7 +2,7 @@
 
 use crate::calls::lattice;
 use lattice_tests::{
-    Answer, Ask, COMPONENT, Caller, Echo, Failure, Message, PROVIDER, Probe, State, kill, who_dialled_from,
+    Answer, Ask, COMPONENT, Caller, Echo, Failure, Message, PROVIDER, Probe, State, kill, who_dialled,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -11,13 +11,13 @@ async fn a_killed_replica_takes_its_connections_with_it_and_new_ones_work() {
     let mut echo = Echo::start().await;
     let caller = Caller::new(&lattice, PROVIDER, COMPONENT, "default").await;
     let handle = caller.connect(&echo.url()).await;
-    let killed = who_dialled_from(echo.event().await.0);
+    let killed = who_dialled(echo.address, echo.event().await.0);
     let mut probe = Probe::start(&lattice).await;
     let (mut lost, mut kept) = (Vec::new(), Vec::new());
     // NATS gives a call to any of the two.
     while lost.len() < 3 || kept.len() < 3 {
         let connection = probe.connect(&echo.url()).await.unwrap();
-        let of_killed = who_dialled_from(echo.event().await.0) == killed;
+        let of_killed = who_dialled(echo.address, echo.event().await.0) == killed;
         if of_killed { lost.push(connection) } else { kept.push(connection) }
     }
 
