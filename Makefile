@@ -64,14 +64,14 @@ bench: guests ## measure guests beside native clients and libraries (BENCH="--on
 
 bench-wasmcloud: build wasmcloud-guests wasmcloud-host-sources ## measure calls in the program, in wasmCloud's host and over its lattice, all as built for tests
 	scripts/nats-server
-	cd wasmcloud && cargo build
+	cd wasmcloud && cargo build --all-targets
 	cd wasmcloud/lattice && cargo build --workspace --profile measured
 	cd wasmcloud/lattice && target/measured/archive target/measured/wasmcloud-websocket-provider target/$(PAR)
 	wasmcloud/lattice/target/measured/bench 10 200
 
 bench-wasmcloud-quick: build wasmcloud-guests lattice-archive ## see that these can be measured; the figures say nothing
 	scripts/nats-server
-	cd wasmcloud && cargo build
+	cd wasmcloud && cargo build --all-targets
 	wasmcloud/lattice/target/debug/bench 1 5
 
 bench-quick: build ## see that everything can be measured; the figures say nothing
