@@ -38,6 +38,15 @@ pub struct Lattice {
     _server: Nats,
 }
 
+impl Drop for Lattice {
+    fn drop(&mut self) {
+        // Each host unpacks the provider there, under its own id, and never looks at it again.
+        for host in &self.hosts {
+            let _ = std::fs::remove_dir_all(std::env::temp_dir().join("wasmcloudcache").join(host));
+        }
+    }
+}
+
 impl Lattice {
     /// A lattice with so many hosts.
     pub async fn start(hosts: usize) -> Lattice {
