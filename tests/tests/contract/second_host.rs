@@ -1,6 +1,6 @@
 //! The contract on the second host: where it parts from the program is in one table, and nowhere else.
 
-use std::{collections::BTreeSet, process::Stdio, time::Duration};
+use std::{collections::BTreeSet, path::Path, process::Stdio, time::Duration};
 use tests::{
     guest_path,
     second_host::{VARIABLE, transpile},
@@ -15,12 +15,10 @@ fn differences() -> [BTreeSet<&'static str>; 2] {
     [always, at_times].map(|rows| rows.into_iter().map(|(test, _)| test).collect())
 }
 
-#[tokio::test]
-async fn second_host() {
-    let Some(probe) = transpile(&guest_path("probe")).await else { return };
+/// Runs the tests of these names on the second host, or all but this one; gives what passed, what failed, and the output.
+async fn on_second_host(probe: &Path, names: &[String]) -> (BTreeSet<String>, BTreeSet<String>, String) {
     let mut tests = Command::new(std::env::current_exe().unwrap());
-    // All but this one, and the same ones.
-    tests.args(["--skip", "second_host"]).env(VARIABLE, probe).stdin(Stdio::null()).kill_on_drop(true);
+    tests.args(["--skip", "second_host"]).args(names).env(VARIABLE, probe).stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(Duration::from_secs(300), tests.output()).await.expect("this takes a minute").unwrap();
     let output = String::from_utf8(output.stdout).unwrap();
     let ended = |how: &str| {
@@ -28,11 +26,28 @@ async fn second_host() {
             |line: &'_ str| line.strip_prefix("test ")?.strip_suffix(how)?.rsplit(':').next().map(str::to_owned);
         output.lines().filter_map(named).collect::<BTreeSet<_>>()
     };
-    let (passed, failed) = (ended(" ... ok"), ended(" ... FAILED"));
+    (ended(" ... ok"), ended(" ... FAILED"), output)
+}
+
+#[tokio::test]
+async fn second_host() {
+    let Some(probe) = transpile(&guest_path("probe")).await else { return };
+    let (passed, failed, _) = on_second_host(&probe, &[]).await;
     let [always, at_times] = differences();
-    let listed = |test: &str| always.contains(test) || at_times.contains(test);
-    let unknown: Vec<_> = failed.iter().filter(|test| !listed(test)).collect();
-    assert!(unknown.is_empty(), "differences that tests/second-host/README.md does not list: {unknown:?}\n{output}");
+    let unknown: Vec<_> = failed
+        .iter()
+        .filter(|test| !always.contains(test.as_str()) && !at_times.contains(test.as_str()))
+        .cloned()
+        .collect();
+    if !unknown.is_empty() {
+        // Node is slow where others compute: what passes on its own is no difference.
+        let (_, again, output) = on_second_host(&probe, &unknown).await;
+        let unlisted: Vec<_> = unknown.iter().filter(|test| again.contains(*test)).collect();
+        assert!(
+            unlisted.is_empty(),
+            "differences that tests/second-host/README.md does not list: {unlisted:?}\n{output}"
+        );
+    }
     let gone: Vec<_> = always.iter().filter(|test| !failed.contains(**test)).collect();
     assert!(gone.is_empty(), "differences that are none: {gone:?}");
     assert!(passed.len() > failed.len(), "{} of the promises hold, and {} do not", passed.len(), failed.len());
