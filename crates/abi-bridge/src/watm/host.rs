@@ -1,6 +1,6 @@
 //! What a transport can call of its host beside WASI.
 
-use super::state::{Descriptor, State};
+use super::{descriptors::Descriptor, state::State, stream::Stream};
 use std::sync::atomic::Ordering::Relaxed;
 use wasmtime::{Caller, Linker, Result};
 
@@ -17,7 +17,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
         Box::new(async move {
             let Some(dialling) = caller.data_mut().dial.as_mut().map(|dial| dial()) else { return NO_NETWORK };
             match dialling.await {
-                Ok(transport) => number(caller.data_mut().descriptors.insert_stream(transport)),
+                Ok(transport) => number(caller.data_mut().descriptors.insert_stream(Stream::new(transport))),
                 Err(error) => {
                     caller.data_mut().dial_failure = Some(error.to_string());
                     DIAL_FAILED
@@ -28,7 +28,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap(MODULE, "host_accept", |mut caller: Caller<'_, State>| {
         let state = caller.data_mut();
         match state.accepted.take() {
-            Some(transport) => number(state.descriptors.insert_stream(transport)),
+            Some(transport) => number(state.descriptors.insert_stream(Stream::new(transport))),
             None => NO_NETWORK,
         }
     })?;

@@ -1,12 +1,16 @@
 //! The life of one connection through a transport: a fresh instance, its opening, its worker, its end.
 
 use super::{
-    Module, Transport, host, preview1,
-    state::{Descriptors, Dial, State},
+    Module, Transport,
+    descriptors::Descriptors,
+    host, preview1,
+    state::{Dial, State},
+    stream::Stream,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::{
+    future::poll_fn,
     io,
     sync::{
         Arc,
@@ -94,8 +98,8 @@ pub enum RunError {
     /// It did not open in time.
     #[error("the transport did not open within {}", humantime::format_duration(*.0))]
     Timeout(Duration),
-    /// It had to be dropped: it did not end in time after it was cancelled.
-    #[error("the transport did not end within {} after it was cancelled", humantime::format_duration(*.0))]
+    /// It had to be dropped: in time after it was cancelled it did not end, or what it had written could not leave.
+    #[error("the connection did not end within {} after it was cancelled", humantime::format_duration(*.0))]
     NotCancelled(Duration),
 }
 
@@ -262,19 +266,22 @@ impl Blueprint {
         }
         instance.call_well("_water_init", &[]).await?;
         let caller = match caller {
-            Some(caller) => vec![instance.insert(entry, caller)?],
+            Some(caller) => vec![instance.insert(entry, Stream::new(caller))?],
             None => vec![],
         };
         instance.call_well(entry, &caller).await?;
         let (cancel, cancelled) = duplex(1);
-        let cancelled = instance.insert("_water_cancel_with", Box::new(cancelled))?;
+        let cancelled = instance.insert("_water_cancel_with", Stream::cancel(Box::new(cancelled)))?;
         instance.call_well("_water_cancel_with", &[cancelled]).await?;
         Ok((instance, cancel))
     }
 }
 
 async fn worker(mut instance: Instance) -> Result<End, RunError> {
-    Ok(match instance.call("_water_worker", &[]).await? {
+    let code = instance.call("_water_worker", &[]).await?;
+    let descriptors = &mut instance.store.data_mut().descriptors;
+    poll_fn(|cx| descriptors.poll_send(cx)).await;
+    Ok(match code {
         0 => End::Normal,
         CANCELLED => End::Cancelled,
         PEER_GONE => End::PeerGone,
@@ -299,8 +306,8 @@ impl Instance {
     }
 
     /// Gives the transport a stream for a call.
-    fn insert(&mut self, call: &'static str, transport: Box<dyn Transport>) -> Result<i32, RunError> {
-        let inserted = self.store.data_mut().descriptors.insert_stream(transport);
+    fn insert(&mut self, call: &'static str, stream: Stream) -> Result<i32, RunError> {
+        let inserted = self.store.data_mut().descriptors.insert_stream(stream);
         inserted.map_err(|error| RunError::Refused { call, code: -i32::from(error.0), dial_failure: None })
     }
 

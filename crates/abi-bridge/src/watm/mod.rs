@@ -1,6 +1,7 @@
 //! WATM v0: transports, modules that turn a caller's byte stream into one of the network and back. The host dials and
 //! accepts on their behalf; the network may be TCP or a WebSocket.
 
+mod descriptors;
 mod errno;
 mod host;
 mod life;

@@ -1,8 +1,9 @@
 //! `poll_oneoff`: what a transport waits for.
 
 use super::{
+    descriptors::Descriptor,
     errno::Errno,
-    state::{Descriptor, Guest, State},
+    state::{Guest, State},
     stream::Ready,
 };
 use std::{
@@ -99,15 +100,16 @@ fn ready_events(
     is_due: bool,
     cx: &mut Context<'_>,
 ) -> Vec<(usize, Event)> {
+    // Not ready is no news: whoever is full then wakes it.
+    let _ = state.descriptors.poll_send(cx);
     // A stream that can be written to, or is at its end, stays so. A transport that keeps asking, though it has nothing
     // to write or knows the end, would never sleep: it is told again when something else has happened, as long as
     // something else can.
     let waits_otherwise = subscriptions.iter().any(|one| match one.what {
         What::Clock(_) => true,
-        What::Read(number) => match state.descriptors.get(number) {
-            Ok(Descriptor::Stream(stream)) => !matches!(stream.poll_readable(cx), Poll::Ready(Ready::End)),
-            _ => false,
-        },
+        What::Read(number) => {
+            matches!(state.descriptors.poll_readable(number, cx), Poll::Pending | Poll::Ready(Ok(Ready::Bytes(_))))
+        }
         What::Write(_) | What::Invalid(_) => false,
     });
     let now = Instant::now();
@@ -136,17 +138,19 @@ fn readable(
     happens: &mut bool,
     cx: &mut Context<'_>,
 ) -> Option<Event> {
+    let ready = state.descriptors.poll_readable(number, cx);
     match state.descriptors.get(number) {
         Err(error) => Some(Event { errno: error.0, ..NOTHING_WRONG }),
-        Ok(Descriptor::Stream(stream)) => match stream.poll_readable(cx) {
+        Ok(Descriptor::Stream(stream)) => match ready {
             Poll::Pending => None,
-            Poll::Ready(Ready::Bytes(bytes)) => {
+            Poll::Ready(Err(errno)) => Some(Event { errno: errno.0, ..NOTHING_WRONG }),
+            Poll::Ready(Ok(Ready::Bytes(bytes))) => {
                 *happens = true;
                 Some(Event { bytes: bytes as u64, ..NOTHING_WRONG })
             }
-            Poll::Ready(Ready::End) if waits_otherwise && stream.told_end == Some(state.happened) => None,
+            Poll::Ready(Ok(Ready::End)) if waits_otherwise && stream.told_end == Some(state.happened) => None,
             // Not an error: the read that follows tells.
-            Poll::Ready(Ready::End) => {
+            Poll::Ready(Ok(Ready::End)) => {
                 *happens |= stream.told_end.is_none();
                 stream.told_end = Some(state.happened);
                 Some(Event { flags: HANG_UP, ..NOTHING_WRONG })
@@ -161,6 +165,7 @@ fn readable(
 fn writable(state: &mut State, number: i32, waits_otherwise: bool) -> Option<Event> {
     match state.descriptors.get(number) {
         Err(error) => Some(Event { errno: error.0, ..NOTHING_WRONG }),
+        Ok(Descriptor::Stream(stream)) if stream.is_full() => None,
         Ok(Descriptor::Stream(stream)) if waits_otherwise && stream.told_writable == Some(state.happened) => None,
         Ok(Descriptor::Stream(stream)) => {
             stream.told_writable = Some(state.happened);

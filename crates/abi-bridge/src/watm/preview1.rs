@@ -2,10 +2,11 @@
 //! and no environment; what else preview 1 has answers that it is not supported.
 
 use super::{
+    descriptors::Descriptor,
     errno::Errno,
     module::signature,
     poll::poll_oneoff,
-    state::{Descriptor, Guest, State, print},
+    state::{Guest, State, print},
 };
 use rand::RngExt as _;
 use std::{
@@ -109,8 +110,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 }
 
 fn descriptors(linker: &mut Linker<State>) -> Result<()> {
-    linker.func_wrap(MODULE, "fd_close", |mut caller: Caller<'_, State>, fd: i32| {
-        errno(caller.data_mut().descriptors.close(fd))
+    linker.func_wrap_async(MODULE, "fd_close", |mut caller: Caller<'_, State>, (fd,): (i32,)| {
+        Box::new(async move { errno(caller.data_mut().descriptors.close(fd).await) })
     })?;
     linker.func_wrap(MODULE, "fd_fdstat_get", |mut caller: Caller<'_, State>, fd: i32, pointer: u32| {
         const CHARACTER_DEVICE: u8 = 2;
@@ -195,7 +196,7 @@ async fn fd_read(caller: &mut Caller<'_, State>, fd: i32, vectors: u32, count: u
     let mut bytes = match caller.data_mut().descriptors.get(fd)? {
         Descriptor::Input => bytes::Bytes::new(),
         Descriptor::Config(rest) => rest.split_to(most.min(rest.len())),
-        Descriptor::Stream(stream) => stream.read(most).await?,
+        Descriptor::Stream(_) => caller.data_mut().descriptors.read(fd, most).await?,
         Descriptor::Output(_) => return Err(Errno::BADF),
     };
     caller.data_mut().has_read(fd, bytes.len());
@@ -225,7 +226,8 @@ async fn take_turns(state: &mut State, fd: i32) -> Result<(), Errno> {
 async fn sock_shutdown(caller: &mut Caller<'_, State>, fd: i32, how: i32) -> Result<(), Errno> {
     const READING: i32 = 1;
     const WRITING: i32 = 2;
-    let Descriptor::Stream(stream) = caller.data_mut().descriptors.get(fd)? else { return Err(Errno::NOTSOCK) };
+    let descriptors = &mut caller.data_mut().descriptors;
+    let stream = descriptors.stream(fd)?;
     if how == 0 || how & !(READING | WRITING) != 0 {
         return Err(Errno::INVAL);
     }
@@ -233,7 +235,7 @@ async fn sock_shutdown(caller: &mut Caller<'_, State>, fd: i32, how: i32) -> Res
         stream.end_reading();
     }
     if how & WRITING != 0 {
-        stream.end_writing().await?;
+        descriptors.end_writing(fd).await?;
     }
     Ok(())
 }
@@ -253,13 +255,14 @@ async fn fd_write(
         }
         bytes.extend_from_slice(Guest(caller).slice(pointer, length)?);
     }
+    let count = bytes.len() as u32;
     match caller.data_mut().descriptors.get(fd)? {
         Descriptor::Output(line) => print(line, &bytes),
-        Descriptor::Stream(stream) => stream.write(&bytes).await?,
+        Descriptor::Stream(_) => caller.data_mut().descriptors.write(fd, bytes.into()).await?,
         Descriptor::Input | Descriptor::Config(_) => return Err(Errno::BADF),
     }
     caller.data_mut().happened += 1;
-    Guest(caller).write(written, &(bytes.len() as u32).to_le_bytes())
+    Guest(caller).write(written, &count.to_le_bytes())
 }
 
 fn surroundings(linker: &mut Linker<State>) -> Result<()> {

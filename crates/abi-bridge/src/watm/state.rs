@@ -1,21 +1,19 @@
-//! What the host keeps for one transport, and its descriptors.
+//! What the host keeps for one transport, and its memory.
 
 use super::{
+    descriptors::{Descriptor, Descriptors},
     errno::Errno,
-    stream::{Stream, Transport},
+    stream::Transport,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::{
     io,
     sync::{Arc, atomic::AtomicBool},
-    task::Context,
 };
 use tokio::time::Instant;
 use wasmtime::{Caller, Memory, StoreLimits};
 
-/// How many descriptors a transport may have.
-const MAX_DESCRIPTORS: usize = 64;
 /// How many bytes of a line it prints are logged as one.
 const MAX_LINE: usize = 4096;
 
@@ -56,64 +54,6 @@ impl State {
             }
             _ => self.happened += 1,
         }
-    }
-}
-
-/// What a descriptor stands for.
-pub(super) enum Descriptor {
-    /// Standard input, which is at its end.
-    Input,
-    /// Standard output and error, whose lines are logged.
-    Output(Vec<u8>),
-    /// The rest of the configuration.
-    Config(Bytes),
-    Stream(Box<Stream>),
-}
-
-/// Descriptors by their numbers.
-pub(super) struct Descriptors(Vec<Option<Descriptor>>);
-
-impl Default for Descriptors {
-    fn default() -> Self {
-        Descriptors(
-            [Descriptor::Input, Descriptor::Output(Vec::new()), Descriptor::Output(Vec::new())].map(Some).into(),
-        )
-    }
-}
-
-impl Descriptors {
-    /// Gives it the lowest number that is free.
-    pub(super) fn insert(&mut self, descriptor: Descriptor) -> Result<i32, Errno> {
-        let free = self.0.iter().position(Option::is_none).unwrap_or(self.0.len());
-        if free >= MAX_DESCRIPTORS {
-            return Err(Errno::MFILE);
-        }
-        self.0.resize_with(self.0.len().max(free + 1), || None);
-        self.0[free] = Some(descriptor);
-        Ok(free as i32)
-    }
-
-    pub(super) fn insert_stream(&mut self, transport: Box<dyn Transport>) -> Result<i32, Errno> {
-        self.insert(Descriptor::Stream(Box::new(Stream::new(transport))))
-    }
-
-    pub(super) fn get(&mut self, number: i32) -> Result<&mut Descriptor, Errno> {
-        let place = usize::try_from(number).ok().and_then(|number| self.0.get_mut(number));
-        place.and_then(Option::as_mut).ok_or(Errno::BADF)
-    }
-
-    /// Whether another stream than this one has something to read, an end included.
-    pub(super) fn has_other_to_read(&mut self, number: i32, cx: &mut Context<'_>) -> bool {
-        let others = self.0.iter_mut().enumerate().filter(|(place, _)| i32::try_from(*place) != Ok(number));
-        others.filter_map(|(_, descriptor)| descriptor.as_mut()).any(|descriptor| match descriptor {
-            Descriptor::Stream(stream) => stream.poll_readable(cx).is_ready(),
-            _ => false,
-        })
-    }
-
-    pub(super) fn close(&mut self, number: i32) -> Result<(), Errno> {
-        let place = usize::try_from(number).ok().and_then(|number| self.0.get_mut(number));
-        place.and_then(Option::take).map(drop).ok_or(Errno::BADF)
     }
 }
 

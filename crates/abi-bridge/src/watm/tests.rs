@@ -24,6 +24,7 @@ fn module(bodies: &[(&str, &str)]) -> String {
             (import "wasi_snapshot_preview1" "fd_close" (func $close (param i32) (result i32)))
             (import "wasi_snapshot_preview1" "fd_fdstat_get" (func $stat (param i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "fd_fdstat_set_flags" (func $flags (param i32 i32) (result i32)))
+            (import "wasi_snapshot_preview1" "sock_shutdown" (func $shutdown (param i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
             (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
             (memory (export "memory") 4)
@@ -71,7 +72,7 @@ const COPIES: &str = "(drop (call $flags (i32.const 3) (i32.const 4))) (drop (ca
         (local.set $moved (call $move (local.get $fd) (i32.sub (i32.const 7) (local.get $fd))))
         (if (i32.eqz (local.get $moved)) (then (return (i32.const 0))))
         (if (i32.eq (local.get $moved) (i32.const -64)) (then (return (i32.const -64))))
-        (br_if 0 (i32.gt_s (local.get $moved) (i32.const 0))))
+        (br_if 0 (i32.or (i32.gt_s (local.get $moved) (i32.const 0)) (i32.eq (local.get $moved) (i32.const -6)))))
     (local.get $moved)";
 
 fn load(text: &str) -> Module {
@@ -310,4 +311,66 @@ async fn a_stream_that_never_runs_dry_leaves_another_its_turn() {
     let dialer = Dialer::new(&load(&module(&[("worker", worker)])), Options::default()).unwrap();
     let mut running = dialer.open(endless, dial).await.unwrap();
     assert_eq!(running.ended().await.unwrap(), End::Code(5), "64 KiB in a row");
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_before_it_reads_holds_up_one_direction_alone() {
+    const ALL: usize = 1 << 20;
+    for network_is_first in [true, false] {
+        let (caller, network, mut running) = opened(&module(&[]), Options::default()).await.unwrap();
+        let (first, both) = if network_is_first { (network, caller) } else { (caller, network) };
+        let first = async move {
+            let (mut reader, mut writer) = split(first);
+            writer.write_all(&vec![1; ALL]).await.unwrap();
+            let mut got = vec![0; ALL];
+            reader.read_exact(&mut got).await.unwrap();
+            assert!(got == vec![2; ALL]);
+        };
+        let both = async move {
+            let (mut reader, mut writer) = split(both);
+            let (sent, mut got) = (vec![2; ALL], vec![0; ALL]);
+            let (written, read) = tokio::join!(writer.write_all(&sent), reader.read_exact(&mut got));
+            written.unwrap();
+            read.unwrap();
+            assert!(got == vec![1; ALL]);
+        };
+        let exchanged = async { tokio::join!(first, both) };
+        tokio::time::timeout(Duration::from_secs(30), exchanged).await.expect("neither direction waits for the other");
+        assert_eq!(running.ended().await.unwrap(), End::Normal);
+    }
+}
+
+#[tokio::test]
+async fn what_a_transport_wrote_arrives_though_it_has_ended() {
+    // More than the pipe holds, in parts, and then the end of it, of the stream, or of the transport.
+    for end in ["", "(drop (call $shutdown (i32.const 4) (i32.const 2)))", "(drop (call $close (i32.const 4)))"] {
+        let worker = "(i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 100000))
+            (loop
+                (drop (call $write (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 20)))
+                (local.set $moved (i32.add (local.get $moved) (i32.const 1)))
+                (br_if 0 (i32.lt_s (local.get $moved) (i32.const 5))))"
+            .to_owned()
+            + end
+            + "(i32.const 0)";
+        let (_caller, mut network, mut running) =
+            opened(&module(&[("worker", &worker)]), Options::default()).await.unwrap();
+        let mut got = Vec::new();
+        network.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got.len(), 500_000, "{end}");
+        assert_eq!(running.ended().await.unwrap(), End::Normal);
+    }
+}
+
+#[tokio::test]
+async fn a_transport_that_writes_without_end_waits_for_room() {
+    let worker = "(i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 100000))
+        (loop
+            (local.set $fd (call $write (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 20)))
+            (br_if 0 (i32.eqz (local.get $fd))))
+        (i32.sub (i32.const 0) (local.get $fd))";
+    let (_caller, network, mut running) = opened(&module(&[("worker", worker)]), Options::default()).await.unwrap();
+    // It neither ends nor takes all memory; once nobody can read it, it is told.
+    assert!(tokio::time::timeout(Duration::from_millis(200), running.ended()).await.is_err());
+    drop(network);
+    assert_eq!(running.ended().await.unwrap(), End::PeerGone);
 }
