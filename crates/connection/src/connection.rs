@@ -38,8 +38,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// An open WebSocket.
 ///
 /// A task of the runtime that opened it reads ahead into a bounded buffer, answers pings, keeps the
-/// connection alive and completes closing handshakes. Messages sent back to back leave in one write: when their
-/// sender waits for anything, or half a millisecond later, by a thread that all connections of the process share.
+/// connection alive and completes closing handshakes. Messages sent back to back leave together: when there are 16,
+/// 32, 64 and so on, when their sender waits for anything, or half a millisecond later, by a thread that all connections
+/// of the process share.
 ///
 /// Dropping the handle, from any thread and with or without a runtime, starts a close with 1001 in the
 /// background, which ends within the close timeout.

@@ -148,6 +148,19 @@ async fn messages_sent_back_to_back_leave_though_their_sender_never_waits() {
 }
 
 #[tokio::test]
+async fn a_peer_has_the_first_of_many_messages_while_their_sender_still_makes_the_last() {
+    let (connection, peer) = open(&endpoint(&[])).await;
+    let (tcp, mut arrived) = (peer.tcp.into_std().unwrap(), [0; 1024]);
+    // Nothing awaits, and so nothing else of this thread can have them leave.
+    for count in 1..=64 {
+        assert_eq!(connection.try_send(Message::Text("!".to_owned())), Ok(None));
+        const FRAME: usize = 7;
+        let left = tcp.peek(&mut arrived).map_or(0, |waiting| waiting / FRAME);
+        assert!(count - left < left.max(16), "of {count} only {left} have left");
+    }
+}
+
+#[tokio::test]
 async fn receive_waits_as_long_as_the_host_says_and_then_has_nothing() {
     for (setting, wait) in [("60ms", Duration::from_millis(60)), ("0s", Duration::ZERO)] {
         let (connection, mut peer) = open(&endpoint(&[("receive-wait", setting)])).await;

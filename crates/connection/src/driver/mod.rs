@@ -16,6 +16,9 @@ use tokio::time::Instant;
 
 /// Bytes of output that may wait for the socket before `send` waits as well.
 const OUTPUT_BOUND: usize = 64 * 1024;
+/// Of messages that leave together, so many leave first, then as many again, then twice as many, and so on: the peer works
+/// on the first while the guest makes the last.
+const FIRST_PART: u32 = 16;
 /// How long a guest has to answer what came before the peer broke the rules.
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
 /// How much is read at once from a peer that has little to say.
@@ -218,9 +221,10 @@ impl Driver {
         }
         self.sends += 1;
         // The first message after a wait leaves at once, unless the guest is one that sends several. Those that follow
-        // leave together: when the guest next waits, a moment later by another thread, or when there is enough for a
+        // leave together: when the guest next waits, a moment later by another thread, or when there are enough for a
         // write.
-        if (self.sends == 1 && !self.sends_bursts) || self.output.len() >= OUTPUT_BOUND {
+        let enough = self.output.len() >= OUTPUT_BOUND || (self.sends >= FIRST_PART && self.sends.is_power_of_two());
+        if enough || (self.sends == 1 && !self.sends_bursts) {
             self.write(cx);
             if let Some(error) = &self.write_error {
                 return Some(Err(error.clone()));
