@@ -73,7 +73,10 @@ impl Host {
         pool.linear_memory_keep_resident(128 << 10).table_keep_resident(16 << 10).async_stack_keep_resident(64 << 10);
         pool.pagemap_scan(Enabled::Auto);
         let mut config = Config::new();
-        config.concurrency_support(false).memory_reservation(16 << 20).memory_guard_size(64 << 10);
+        config.concurrency_support(false);
+        // At an odd number of pages from each other: else the same page of every instance competes for the same place in
+        // the processor's table of pages.
+        config.memory_reservation(16 << 20).memory_guard_size(68 << 10);
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
         let engine = Engine::new(&config)?;
         let mut linker = Linker::<Data>::new(&engine);

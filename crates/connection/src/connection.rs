@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 /// The life of a connection, in order; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,8 +92,9 @@ impl Connection {
         if message.is_none() {
             return Ok(());
         }
-        let sent = self.shared.wait(|driver, cx| driver.put_message(&mut message, cx));
-        timeout(self.shared.limits.write_timeout, sent).await.unwrap_or_else(|_| {
+        let sent =
+            self.shared.wait(self.shared.limits.write_timeout, |driver, cx| driver.put_message(&mut message, cx));
+        sent.await.unwrap_or_else(|| {
             self.shared.driver.lock().send_timed_out();
             Err(Error::Timeout)
         })
@@ -127,11 +128,8 @@ impl Connection {
         if let Some(outcome) = self.shared.turn(|driver, _| driver.take_message()) {
             return outcome.map(Some);
         }
-        let received = self.shared.wait(|driver, _| driver.take_message());
-        match timeout(self.shared.limits.receive_wait, received).await {
-            Ok(outcome) => outcome.map(Some),
-            Err(_) => Ok(None),
-        }
+        let received = self.shared.wait(self.shared.limits.receive_wait, |driver, _| driver.take_message());
+        received.await.transpose()
     }
 
     /// The next message of those that were read ahead; `None` where there is none now, or no more. Unlike
@@ -208,21 +206,28 @@ impl Shared {
         }
     }
 
-    /// Waits until `attempt` has an outcome, and drives the connection meanwhile.
-    async fn wait<R>(self: &Arc<Self>, mut attempt: impl FnMut(&mut Driver, &mut Context<'_>) -> Option<R>) -> R {
+    /// Waits until `attempt` has an outcome, up to a limit, and drives the connection meanwhile.
+    async fn wait<R>(
+        self: &Arc<Self>,
+        limit: Duration,
+        mut attempt: impl FnMut(&mut Driver, &mut Context<'_>) -> Option<R>,
+    ) -> Option<R> {
+        let until = Instant::now().checked_add(limit);
         let mut place = Place::new(&self.wakers);
         poll_fn(|cx| {
             let mut socket = Context::from_waker(&self.socket_waker);
             let mut driver = self.driver.lock();
             driver.drive(&mut socket);
             let outcome = attempt(&mut driver, &mut socket);
-            match &outcome {
-                Some(_) => place.leave(),
+            let is_over = outcome.is_some() || until.is_some_and(|until| until <= Instant::now());
+            if is_over {
+                place.leave();
+            } else if place.wait(cx.waker(), until) {
                 // Under the driver's lock: whoever drives next finds this waker.
-                None => place.wait(cx.waker()),
+                driver.wake_task();
             }
             self.notify(driver);
-            outcome.map_or(Poll::Pending, Poll::Ready)
+            if is_over { Poll::Ready(outcome) } else { Poll::Pending }
         })
         .await
     }
@@ -248,7 +253,8 @@ impl Shared {
                     Look::AsBefore => next_look,
                     Look::WhenWoken => None,
                 };
-                match [deadline, next_look].into_iter().flatten().min() {
+                let own = [deadline, next_look].into_iter().flatten().min();
+                match self.wakers.set_alarm(own, now) {
                     _ if closed => return Poll::Ready(()),
                     None => return Poll::Pending,
                     Some(deadline) if deadline != alarm.deadline() => alarm.as_mut().reset(deadline),

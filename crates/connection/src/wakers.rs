@@ -1,12 +1,14 @@
 //! Who is woken when a connection's socket is ready: those who wait in a call, so that they are served without a
 //! detour. A guest may hold a call that it does not poll, so the connection's own task looks after them: at the first
-//! event of a busy time, and then at intervals. To wake it at each would cost as much as the call itself.
+//! event of a busy time, and then at intervals. To wake it at each would cost as much as the call itself. Its alarm is
+//! that of the calls as well: what most of them wait for comes long before their time is up.
 
 use parking_lot::Mutex;
 use std::{
     sync::Arc,
     task::{Wake, Waker},
 };
+use tokio::time::Instant;
 
 #[derive(Default)]
 pub(crate) struct Wakers(Mutex<Waiting>);
@@ -14,12 +16,21 @@ pub(crate) struct Wakers(Mutex<Waiting>);
 #[derive(Default)]
 struct Waiting {
     task: Option<Waker>,
-    callers: Vec<(u64, Waker)>,
+    callers: Vec<Caller>,
     last_id: u64,
+    /// When the task wakes by itself.
+    alarm: Option<Instant>,
     /// The socket was ready since the task last looked.
     was_ready: bool,
     /// The task will look by itself: where callers wait, the socket wakes them alone.
     task_looks: bool,
+}
+
+struct Caller {
+    id: u64,
+    waker: Waker,
+    /// When its wait is over.
+    until: Option<Instant>,
 }
 
 /// When the task looks next.
@@ -56,6 +67,18 @@ impl Wakers {
         look
     }
 
+    /// When the task wakes by itself: at what it has to do, and when a wait is over. Those that are by now are woken.
+    pub(crate) fn set_alarm(&self, own: Option<Instant>, now: Instant) -> Option<Instant> {
+        let mut waiting = self.0.lock();
+        let is_over = |caller: &mut Caller| caller.until.is_some_and(|until| until <= now);
+        let over: Vec<_> = waiting.callers.extract_if(.., is_over).collect();
+        waiting.alarm = waiting.callers.iter().filter_map(|caller| caller.until).chain(own).min();
+        let alarm = waiting.alarm;
+        drop(waiting);
+        wake(over);
+        alarm
+    }
+
     /// Wakes the connection's task.
     pub(crate) fn wake_task(&self) {
         let task = self.0.lock().task.clone();
@@ -66,9 +89,12 @@ impl Wakers {
 
     /// Wakes everyone who waits in a call.
     pub(crate) fn wake_callers(&self) {
-        let callers = std::mem::take(&mut self.0.lock().callers);
-        callers.into_iter().for_each(|(_, waker)| waker.wake());
+        wake(std::mem::take(&mut self.0.lock().callers));
     }
+}
+
+fn wake(callers: Vec<Caller>) {
+    callers.into_iter().for_each(|caller| caller.waker.wake());
 }
 
 impl Wake for Wakers {
@@ -84,7 +110,8 @@ impl Wake for Wakers {
             (waiting.task.clone().filter(|_| !spares_task), std::mem::take(&mut waiting.callers))
         };
         // A tokio worker runs first what was woken last.
-        task.into_iter().chain(callers.into_iter().map(|(_, waker)| waker)).for_each(Waker::wake);
+        task.into_iter().for_each(Waker::wake);
+        wake(callers);
     }
 }
 
@@ -99,8 +126,9 @@ impl<'a> Place<'a> {
         Place { wakers, id: None }
     }
 
-    /// Waits with `waker` until [`Wakers::wake_callers`].
-    pub(crate) fn wait(&mut self, waker: &Waker) {
+    /// Waits with `waker` until [`Wakers::wake_callers`], or until then; whether the task must set its alarm anew for it.
+    #[must_use]
+    pub(crate) fn wait(&mut self, waker: &Waker, until: Option<Instant>) -> bool {
         let mut waiting = self.wakers.0.lock();
         let id = match self.id {
             Some(id) => id,
@@ -110,16 +138,17 @@ impl<'a> Place<'a> {
             }
         };
         self.id = Some(id);
-        match waiting.callers.iter_mut().find(|(other, _)| *other == id) {
-            Some((_, own)) => own.clone_from(waker),
-            None => waiting.callers.push((id, waker.clone())),
+        match waiting.callers.iter_mut().find(|caller| caller.id == id) {
+            Some(own) => own.waker.clone_from(waker),
+            None => waiting.callers.push(Caller { id, waker: waker.clone(), until }),
         }
+        until.is_some_and(|until| waiting.alarm.is_none_or(|alarm| alarm > until))
     }
 
     /// Ends the wait of a call that has got what it waited for.
     pub(crate) fn leave(&mut self) {
         if let Some(id) = self.id.take() {
-            self.wakers.0.lock().callers.retain(|(other, _)| *other != id);
+            self.wakers.0.lock().callers.retain(|caller| caller.id != id);
         }
     }
 }
@@ -129,7 +158,7 @@ impl Drop for Place<'_> {
         let Some(id) = self.id.take() else { return };
         let mut waiting = self.wakers.0.lock();
         let count = waiting.callers.len();
-        waiting.callers.retain(|(other, _)| *other != id);
+        waiting.callers.retain(|caller| caller.id != id);
         if waiting.callers.len() == count {
             // It was woken, and whoever is given up does nothing.
             drop(waiting);

@@ -174,6 +174,11 @@ impl Driver {
         std::mem::take(&mut self.notices)
     }
 
+    /// Has the connection's task woken after this turn: someone waits for less long than it sleeps.
+    pub(crate) fn wake_task(&mut self) {
+        self.notices.task = true;
+    }
+
     /// The next message of those that were read ahead.
     pub(crate) fn take_read(&mut self) -> Option<Message> {
         let message = self.inbox.pop()?;

@@ -21,6 +21,11 @@ impl Output {
         self.len() == 0
     }
 
+    /// All of it, where that is in one piece.
+    pub(crate) fn single(&self) -> Option<&[u8]> {
+        self.parts.is_empty().then_some(&self.tail)
+    }
+
     /// Where what leaves last is written.
     pub(super) fn tail(&mut self) -> &mut BytesMut {
         &mut self.tail
