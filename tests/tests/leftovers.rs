@@ -20,8 +20,9 @@ static HEAP: dhat::Alloc = dhat::Alloc;
 
 /// Guests that meet the same fault at the same time.
 const AT_ONCE: usize = 4;
-/// How often: what leaks grows each time, and what runtimes and TLS keep for the next time does not.
-const ROUNDS: usize = 5;
+/// How often: what leaks grows each time, and what runtimes and TLS keep for the next time does not. tokio keeps up to 16
+/// sockets that are gone, before it frees all of them.
+const ROUNDS: usize = 20;
 
 #[test]
 fn faults_leave_no_task_no_socket_and_no_byte_behind() {
