@@ -14,7 +14,10 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::coop::consume_budget,
+    time::{Instant, sleep_until},
+};
 
 /// The life of a connection, in order; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -214,7 +217,7 @@ impl Shared {
     ) -> Option<R> {
         let until = Instant::now().checked_add(limit);
         let mut place = Place::new(&self.wakers);
-        poll_fn(|cx| {
+        let outcome = poll_fn(|cx| {
             let mut socket = Context::from_waker(&self.socket_waker);
             let mut driver = self.driver.lock();
             driver.drive(&mut socket);
@@ -229,7 +232,12 @@ impl Shared {
             self.notify(driver);
             if is_over { Poll::Ready(outcome) } else { Poll::Pending }
         })
-        .await
+        .await;
+        if outcome.is_none() {
+            // Whoever asks again and again, and never waits, must let others have a turn.
+            consume_budget().await;
+        }
+        outcome
     }
 
     /// The connection's task: drives it whatever its callers do, and at its deadlines.
