@@ -122,7 +122,7 @@ fn add_batch(linker: &mut Linker<Data>) -> Result<()> {
     let mut batch = linker.instance("wasmcloud:bench/batch")?;
     batch.func_wrap_async(
         "send-many",
-        |mut store: StoreContextMut<'_, Data>, (this, messages): (Resource<Connection>, Vec<Bytes>)| {
+        |mut store: StoreContextMut<'_, Data>, (this, messages): (Resource<Arc<Connection>>, Vec<Bytes>)| {
             Box::new(async move {
                 let connection = store.data_mut().table.get(&this)?;
                 for data in messages {
@@ -136,7 +136,7 @@ fn add_batch(linker: &mut Linker<Data>) -> Result<()> {
     )?;
     batch.func_wrap_async(
         "receive-many",
-        |mut store: StoreContextMut<'_, Data>, (this, most): (Resource<Connection>, u32)| {
+        |mut store: StoreContextMut<'_, Data>, (this, most): (Resource<Arc<Connection>>, u32)| {
             Box::new(async move {
                 let connection = store.data_mut().table.get(&this)?;
                 let mut received = Vec::new();

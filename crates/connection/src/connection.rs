@@ -1,7 +1,7 @@
 //! The handle to one open WebSocket: what guests call, by whatever ABI.
 
 use crate::{
-    CloseInfo, Error, Message,
+    CloseInfo, Error, Message, MessageRef,
     driver::{Driver, Limits},
     flusher::{Flush, flush_soon},
     wakers::{Look, Place, Wakers},
@@ -91,32 +91,29 @@ impl Connection {
     /// close from either side, [`Error::Timeout`] when the peer did not read for the write timeout;
     /// nothing of the message is sent then. [`Error::Io`] when the transport failed.
     pub async fn send(&self, message: Message) -> Result<(), Error> {
-        let mut message = self.try_send(message)?;
-        if message.is_none() {
+        let message = MessageRef::from(&message);
+        if self.try_send(message)? {
             return Ok(());
         }
-        let sent =
-            self.shared.wait(self.shared.limits.write_timeout, |driver, cx| driver.put_message(&mut message, cx));
+        let sent = self.shared.wait(self.shared.limits.write_timeout, |driver, cx| driver.put_message(message, cx));
         sent.await.unwrap_or_else(|| {
             self.shared.driver.lock().send_timed_out();
             Err(Error::Timeout)
         })
     }
 
-    /// Sends one message as [`Connection::send`] does, but gives it back where that would wait.
+    /// Sends one message as [`Connection::send`] does, unless that would wait; gives whether it did.
     ///
     /// # Errors
     /// Those of [`Connection::send`], but for [`Error::Timeout`].
-    pub fn try_send(&self, message: Message) -> Result<Option<Message>, Error> {
-        if let Message::Close(info) = message {
-            return self.close(Some(info.code), info.reason).map(|()| None);
-        }
+    pub fn try_send(&self, message: MessageRef<'_>) -> Result<bool, Error> {
         message.check_sendable(self.shared.limits.max_message_size)?;
-        let mut message = Some(message);
-        match self.shared.turn(|driver, cx| driver.put_message(&mut message, cx)) {
-            Some(outcome) => outcome.map(|()| None),
-            None => Ok(message),
+        if let MessageRef::Close(info) = message {
+            self.shared.turn(|driver, cx| driver.close(Some(info), cx));
+            return Ok(true);
         }
+        let sent = self.shared.turn(|driver, cx| driver.put_message(message, cx));
+        sent.map_or(Ok(false), |outcome| outcome.map(|()| true))
     }
 
     /// Receives the next message, in order, whole and once. Waits up to the receive wait, then gives

@@ -23,19 +23,75 @@ pub enum Message {
     Close(CloseInfo),
 }
 
+/// One WebSocket message whose payload is elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageRef<'a> {
+    /// UTF-8 text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+    /// A ping, at most 125 bytes.
+    Ping(&'a [u8]),
+    /// A pong, at most 125 bytes.
+    Pong(&'a [u8]),
+    /// A close frame. Sending one is closing the connection.
+    Close(&'a CloseInfo),
+}
+
+impl<'a> From<&'a Message> for MessageRef<'a> {
+    fn from(message: &'a Message) -> Self {
+        match message {
+            Message::Text(text) => MessageRef::Text(text),
+            Message::Binary(data) => MessageRef::Binary(data),
+            Message::Ping(data) => MessageRef::Ping(data),
+            Message::Pong(data) => MessageRef::Pong(data),
+            Message::Close(info) => MessageRef::Close(info),
+        }
+    }
+}
+
+impl From<MessageRef<'_>> for Message {
+    fn from(message: MessageRef<'_>) -> Self {
+        match message {
+            MessageRef::Text(text) => Message::Text(text.to_owned()),
+            MessageRef::Binary(data) => Message::Binary(Bytes::copy_from_slice(data)),
+            MessageRef::Ping(data) => Message::Ping(Bytes::copy_from_slice(data)),
+            MessageRef::Pong(data) => Message::Pong(Bytes::copy_from_slice(data)),
+            MessageRef::Close(info) => Message::Close(info.clone()),
+        }
+    }
+}
+
 impl Message {
     /// The payload's length in bytes; for a close frame, that of its code and reason.
     pub fn len(&self) -> usize {
+        MessageRef::from(self).len()
+    }
+
+    /// Whether the payload is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl MessageRef<'_> {
+    /// The payload's length in bytes; for a close frame, that of its code and reason.
+    pub fn len(&self) -> usize {
         match self {
-            Message::Text(text) => text.len(),
-            Message::Binary(data) | Message::Ping(data) | Message::Pong(data) => data.len(),
-            Message::Close(info) => 2 + info.reason.as_ref().map_or(0, String::len),
+            MessageRef::Text(text) => text.len(),
+            MessageRef::Binary(data) | MessageRef::Ping(data) | MessageRef::Pong(data) => data.len(),
+            MessageRef::Close(info) => 2 + info.reason.as_ref().map_or(0, String::len),
         }
     }
 
     /// Whether the payload is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// Whether it is text or binary.
+    pub(crate) fn is_data(&self) -> bool {
+        matches!(self, MessageRef::Text(_) | MessageRef::Binary(_))
     }
 
     /// Whether a connection that allows messages of `max_message_size` bytes may send this one.
@@ -45,20 +101,20 @@ impl Message {
     /// bytes.
     pub(crate) fn check_sendable(&self, max_message_size: usize) -> Result<(), Error> {
         match self {
-            Message::Text(_) | Message::Binary(_) if self.len() > max_message_size => {
+            MessageRef::Text(_) | MessageRef::Binary(_) if self.len() > max_message_size => {
                 Err(Error::InvalidMessage(format!(
                     "{} bytes are more than this connection's largest message, {max_message_size} bytes; send less at \
                      once or connect with a larger max-message-size",
                     self.len()
                 )))
             }
-            Message::Ping(data) | Message::Pong(data) if data.len() > MAX_CONTROL_PAYLOAD => {
+            MessageRef::Ping(data) | MessageRef::Pong(data) if data.len() > MAX_CONTROL_PAYLOAD => {
                 Err(Error::InvalidMessage(format!(
                     "a ping or pong carries at most {MAX_CONTROL_PAYLOAD} bytes, not {}",
                     data.len()
                 )))
             }
-            Message::Close(info) => info.check_sendable(),
+            MessageRef::Close(info) => info.check_sendable(),
             _ => Ok(()),
         }
     }
@@ -108,32 +164,32 @@ impl CloseInfo {
 mod tests {
     use super::*;
 
-    fn close(code: u16, reason: Option<&str>) -> Message {
-        Message::Close(CloseInfo { code, reason: reason.map(Into::into) })
+    fn close(code: u16, reason: Option<&str>) -> Result<(), Error> {
+        MessageRef::Close(&CloseInfo { code, reason: reason.map(Into::into) }).check_sendable(0)
     }
 
     #[test]
     fn close_codes_that_may_not_be_sent_are_refused() {
         for code in [0, 999, 1004, 1005, 1006, 1015, 5000, u16::MAX] {
-            assert!(close(code, None).check_sendable(0).is_err(), "{code}");
+            assert!(close(code, None).is_err(), "{code}");
         }
         for code in [1000, 1001, 1003, 1007, 1014, 3000, 4999] {
-            assert_eq!(close(code, None).check_sendable(0), Ok(()), "{code}");
+            assert_eq!(close(code, None), Ok(()), "{code}");
         }
     }
 
     #[test]
     fn reasons_and_control_payloads_have_their_limits_in_bytes() {
-        assert_eq!(close(1000, Some(&"r".repeat(123))).check_sendable(0), Ok(()));
-        assert!(close(1000, Some(&"é".repeat(62))).check_sendable(0).is_err());
-        assert_eq!(Message::Ping(vec![0; 125].into()).check_sendable(0), Ok(()));
-        assert!(Message::Ping(vec![0; 126].into()).check_sendable(1000).is_err());
-        assert!(Message::Pong(vec![0; 126].into()).check_sendable(1000).is_err());
+        assert_eq!(close(1000, Some(&"r".repeat(123))), Ok(()));
+        assert!(close(1000, Some(&"é".repeat(62))).is_err());
+        assert_eq!(MessageRef::Ping(&[0; 125]).check_sendable(0), Ok(()));
+        assert!(MessageRef::Ping(&[0; 126]).check_sendable(1000).is_err());
+        assert!(MessageRef::Pong(&[0; 126]).check_sendable(1000).is_err());
     }
 
     #[test]
     fn the_message_limit_is_inclusive() {
-        assert_eq!(Message::Text("four".into()).check_sendable(4), Ok(()));
-        assert!(Message::Binary(vec![0; 5].into()).check_sendable(4).is_err());
+        assert_eq!(MessageRef::Text("four").check_sendable(4), Ok(()));
+        assert!(MessageRef::Binary(&[0; 5]).check_sendable(4).is_err());
     }
 }

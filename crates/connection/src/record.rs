@@ -3,7 +3,7 @@
 //! path, no query, no header, no payload, no reason of a close frame.
 
 use crate::{
-    CloseInfo, Error, Message,
+    CloseInfo, Error, MessageRef,
     engine::{Role, Violation},
     failure::{Failure, Reason},
     message::NO_STATUS,
@@ -189,11 +189,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn sent(&mut self, message: &Message) {
+    pub(crate) fn sent(&mut self, message: MessageRef<'_>) {
         self.sent.add(message);
     }
 
-    pub(crate) fn received(&mut self, message: &Message) {
+    pub(crate) fn received(&mut self, message: MessageRef<'_>) {
         self.received.add(message);
     }
 
@@ -275,8 +275,8 @@ struct Traffic {
 }
 
 impl Traffic {
-    fn add(&mut self, message: &Message) {
-        if let Message::Text(_) | Message::Binary(_) = message {
+    fn add(&mut self, message: MessageRef<'_>) {
+        if message.is_data() {
             self.messages += 1;
             self.bytes += message.len() as u64;
         }

@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
-use websocket_connection::{ConnectConfig, Error, Message};
+use websocket_connection::{ConnectConfig, Error, Message, MessageRef};
 
 const MIB: usize = 1024 * 1024;
 
@@ -153,7 +153,7 @@ async fn a_peer_has_the_first_of_many_messages_while_their_sender_still_makes_th
     let (tcp, mut arrived) = (peer.tcp.into_std().unwrap(), [0; 1024]);
     // Nothing awaits, and so nothing else of this thread can have them leave.
     for count in 1..=64 {
-        assert_eq!(connection.try_send(Message::Text("!".to_owned())), Ok(None));
+        assert_eq!(connection.try_send(MessageRef::Text("!")), Ok(true));
         const FRAME: usize = 7;
         let left = tcp.peek(&mut arrived).map_or(0, |waiting| waiting / FRAME);
         assert!(count - left < left.max(16), "of {count} only {left} have left");
@@ -378,7 +378,7 @@ async fn what_was_read_ahead_can_be_taken_and_answered_before_the_peer_is_told_o
     });
     assert_eq!(taken.await, Message::Text("question".into()));
     assert_eq!(connection.try_receive(), None);
-    assert_eq!(connection.try_send(Message::Text("answer".into())), Ok(None));
+    assert_eq!(connection.try_send(MessageRef::Text("answer")), Ok(true));
     assert!(matches!(next(&connection).await, Err(Error::Protocol(_))));
     assert_eq!(peer.frame().await, (TEXT, b"answer".to_vec()));
     assert_eq!(peer.frame().await, (CLOSE, close_payload(1002, "")));

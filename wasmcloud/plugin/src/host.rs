@@ -2,8 +2,11 @@
 //! a component's linker holds the component's guest: a component that another one of its workload calls runs
 //! in that one's store, whose context names the other.
 
-use crate::bindings::{ClientConfig, ConnectionState, Message, WebsocketError};
-use std::sync::Arc;
+use crate::{
+    bindings::{ClientConfig, ConnectionState, Message, WebsocketError},
+    outgoing::Outgoing,
+};
+use std::{future::ready, sync::Arc};
 use wash_runtime::engine::ctx::Ctx;
 use wasmcloud_websocket_guest::Guest;
 use wasmtime::{
@@ -40,11 +43,14 @@ fn add_version(linker: &mut Linker<Ctx>, version: &str, guest: Arc<Guest>) -> wa
     })?;
     client.func_wrap_async(
         "[method]connection.send",
-        |mut store: StoreContextMut<'_, Ctx>, (this, message): (Resource<Held>, Message)| {
-            Box::new(async move {
-                let connection = store.data_mut().table.get(&this)?;
-                Ok((connection.send(message.into()).await.map_err(WebsocketError::from),))
-            })
+        |mut store: StoreContextMut<'_, Ctx>, (this, message): (Resource<Held>, Outgoing)| match store
+            .data_mut()
+            .table
+            .get(&this)
+            .cloned()
+        {
+            Ok(connection) => message.send(connection, &store),
+            Err(error) => Box::new(ready(Err(error.into()))),
         },
     )?;
     client.func_wrap_async(

@@ -22,6 +22,8 @@
 mod bindings;
 mod config;
 mod host;
+#[path = "../../../crates/provider/src/p2/outgoing.rs"]
+mod outgoing;
 mod plugin;
 
 pub use plugin::{PLUGIN_ID, WebsocketPlugin};
@@ -29,5 +31,5 @@ pub use websocket_connection::{
     METRICS, Metric, MetricKind, Metrics, Rule, SETTINGS, Sample, Setting, SettingError, Settings,
 };
 
-/// What a message carries; the host's wasmtime lifts no `Bytes`.
+/// What a received message carries; the host's wasmtime lowers no `Bytes`.
 type Payload = Vec<u8>;

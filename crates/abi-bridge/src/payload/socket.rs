@@ -8,7 +8,7 @@ use super::{
 use parking_lot::Mutex;
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 use tokio::sync::{Notify, mpsc};
-use websocket_connection::{CloseInfo, Connection, Error, Message, Upgrade};
+use websocket_connection::{CloseInfo, Connection, Error, Message, MessageRef, Upgrade};
 
 impl From<Kind> for Message {
     fn from(kind: Kind) -> Self {
@@ -68,17 +68,19 @@ impl Outbox {
             return false;
         }
         state.closing = matches!(message, Message::Close(_));
-        let message = match &state.connection {
-            Some(connection) if state.queue.is_empty() && !state.sending => match connection.try_send(message) {
-                Ok(None) => return false,
-                Ok(Some(message)) => message,
+        if let Some(connection) = &state.connection
+            && state.queue.is_empty()
+            && !state.sending
+        {
+            match connection.try_send(MessageRef::from(&message)) {
+                Ok(true) => return false,
+                Ok(false) => {}
                 Err(error) => {
                     state.refused(&error);
                     return false;
                 }
-            },
-            _ => message,
-        };
+            }
+        }
         if state.bytes > 0 && state.bytes.saturating_add(message.len()) > self.bounds.hard {
             state.too_slow();
             return false;

@@ -9,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use websocket_connection::{Connection, Error, Message};
+use websocket_connection::{Connection, Error, Message, MessageRef};
 
 /// The most that one message carries, in bytes.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -75,14 +75,12 @@ impl AsyncWrite for WebSocketTransport {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         if self.sending.is_none() {
             let length = bytes.len().min(MAX_MESSAGE);
-            let message = Message::Binary(Bytes::copy_from_slice(&bytes[..length]));
-            match self.connection.try_send(message).map_err(io_error)? {
-                None => return Poll::Ready(Ok(length)),
-                Some(message) => {
-                    let connection = Arc::clone(&self.connection);
-                    self.sending = Some((Box::pin(async move { connection.send(message).await }), length));
-                }
+            let message = MessageRef::Binary(&bytes[..length]);
+            if self.connection.try_send(message).map_err(io_error)? {
+                return Poll::Ready(Ok(length));
             }
+            let (connection, message) = (Arc::clone(&self.connection), Message::from(message));
+            self.sending = Some((Box::pin(async move { connection.send(message).await }), length));
         }
         let Some((sending, length)) = &mut self.sending else { return Poll::Ready(Ok(0)) };
         let length = *length;

@@ -1,11 +1,13 @@
 //! The state of one open WebSocket, and everything that happens to it: reading ahead, answering
 //! pings, keeping alive, closing. Nothing here waits; whoever drives it brings the waker.
 
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use crate::{
-    CloseInfo, Error, Message,
-    engine::{Decoder, Encoder, Output, Role, Violation},
+    CloseInfo, Error, Message, MessageRef,
+    engine::{Decoder, Encoder, Role, Violation},
     inbox::Inbox,
     record::{Initiator, Outcome, Record},
     transport::{Transport, reset_when_dropped},
@@ -19,6 +21,9 @@ const OUTPUT_BOUND: usize = 64 * 1024;
 /// Of messages that leave together, so many leave first, then as many again, then twice as many, and so on: the peer works
 /// on the first while the guest makes the last.
 const FIRST_PART: u32 = 16;
+/// Of a message of [`OUTPUT_BOUND`] bytes or more, so many leave first, if the peer has nothing else to do: it wakes while
+/// the rest is masked.
+const FIRST_BYTES: usize = 16 * 1024;
 /// How long a guest has to answer what came before the peer broke the rules.
 const ANSWER_WAIT: Duration = Duration::from_millis(500);
 /// How much is read at once from a peer that has little to say.
@@ -67,7 +72,7 @@ pub(crate) struct Driver {
     encoder: Encoder,
     /// Bytes received but not decoded, and encoded but not sent.
     input: BytesMut,
-    output: Output,
+    output: BytesMut,
     /// How much the next read asks for.
     read_size: usize,
     inbox: Inbox,
@@ -89,6 +94,8 @@ pub(crate) struct Driver {
     /// Sends since anyone last waited, and whether there were several before that.
     sends: u32,
     sends_bursts: bool,
+    /// Text and binary messages sent, less those received since: how many the peer may still have to read.
+    unanswered: u64,
     /// Someone was told to flush.
     flush_due: bool,
     /// Once all is written, TCP ends from here: the server does that first (RFC 6455 section 7.1.1),
@@ -136,7 +143,7 @@ impl Driver {
             decoder: Decoder::new(role, limits.max_message_size),
             encoder: Encoder::new(role),
             input,
-            output: Output::default(),
+            output: BytesMut::new(),
             read_size: LEAST_READ,
             inbox: Inbox::default(),
             paused: false,
@@ -148,6 +155,7 @@ impl Driver {
             blocked: false,
             sends: 0,
             sends_bursts: false,
+            unanswered: 0,
             flush_due: false,
             ends_first: role == Role::Server,
             ended: false,
@@ -205,12 +213,8 @@ impl Driver {
         }
     }
 
-    /// Takes a message to send; `None` when the output is full and the sender has to wait, with the message as it is.
-    pub(crate) fn put_message(
-        &mut self,
-        message: &mut Option<Message>,
-        cx: &mut Context<'_>,
-    ) -> Option<Result<(), Error>> {
+    /// Takes a message to send; `None` when the output is full and the sender has to wait.
+    pub(crate) fn put_message(&mut self, message: MessageRef<'_>, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
         if self.phase != Phase::Open {
             return Some(Err(Error::ConnectionClosed));
         }
@@ -220,15 +224,24 @@ impl Driver {
         if self.output.len() >= OUTPUT_BOUND {
             return None;
         }
-        if let Some(message) = message.take() {
-            self.record.sent(&message);
-            self.encoder.message(message, &mut self.output);
-        }
         self.sends += 1;
         // The first message after a wait leaves at once, unless the guest is one that sends several. Those that follow
         // leave together: when the guest next waits, a moment later by another thread, or when there are enough for a
         // write.
-        let enough = self.output.len() >= OUTPUT_BOUND || (self.sends >= FIRST_PART && self.sends.is_power_of_two());
+        let enough = self.output.len() + message.len() >= OUTPUT_BOUND
+            || (self.sends >= FIRST_PART && self.sends.is_power_of_two());
+        self.record.sent(message);
+        let mut frame = self.encoder.begin(message, &mut self.output);
+        if self.unanswered == 0 && message.len() >= OUTPUT_BOUND {
+            frame.put(FIRST_BYTES, &mut self.output);
+            // No pong waits to get between: there was room for it.
+            self.write(cx);
+            if let Some(error) = &self.write_error {
+                return Some(Err(error.clone()));
+            }
+        }
+        frame.put(usize::MAX, &mut self.output);
+        self.unanswered += u64::from(message.is_data());
         if enough || (self.sends == 1 && !self.sends_bursts) {
             self.write(cx);
             if let Some(error) = &self.write_error {
@@ -283,7 +296,7 @@ impl Driver {
     /// Answers the ping whose answer has waited for room.
     fn put_pong(&mut self) {
         if let Some(pong) = self.pong.take() {
-            self.encoder.message(Message::Pong(pong), &mut self.output);
+            self.encoder.message(MessageRef::Pong(&pong), &mut self.output);
             self.record.answered_ping();
         }
     }
@@ -374,7 +387,7 @@ impl Driver {
                 self.end(Outcome::KeepaliveTimeout, Some(Error::Timeout));
             }
             Phase::Open => {
-                self.encoder.message(Message::Ping(Bytes::copy_from_slice(&self.tag)), &mut self.output);
+                self.encoder.message(MessageRef::Ping(&self.tag), &mut self.output);
                 self.pinged = Some(now);
                 self.record.pinged();
             }
@@ -437,7 +450,7 @@ impl Driver {
             self.record.closed(outcome, failure.as_ref());
         }
         self.input = BytesMut::new();
-        self.output = Output::default();
+        self.output = BytesMut::new();
         self.pong = None;
         self.failure = failure.or(self.failure.take());
         self.notices = Notices { waiters: true, task: true, ..self.notices };

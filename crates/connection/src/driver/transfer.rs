@@ -2,8 +2,8 @@
 
 use super::{ANSWER_WAIT, Driver, LEAST_READ, MOST_READ, Notices, OUTPUT_BOUND, Phase, READ_STEP};
 use crate::{
-    CloseInfo, Error, Message,
-    engine::{Output, Violation},
+    CloseInfo, Error, Message, MessageRef,
+    engine::Violation,
     error::chain,
     record::{Initiator, Outcome},
 };
@@ -14,7 +14,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 use tokio::{io::AsyncWrite, time::Instant};
-use tokio_util::io::{poll_read_buf, poll_write_buf};
+use tokio_util::io::poll_read_buf;
 
 impl Driver {
     /// Writes until the output is empty or the socket takes no more.
@@ -32,19 +32,11 @@ impl Driver {
             && !self.output.is_empty()
         {
             let full = self.output.len() >= OUTPUT_BOUND;
-            let transport = Pin::new(transport);
-            let written = match self.output.single() {
-                // A vector for the kernel is a kibibyte of stack, which no other call of a guest touches.
-                Some(piece) => {
-                    let written = ready!(transport.poll_write(cx, piece))?;
-                    self.output.advance(written);
-                    written
-                }
-                None => ready!(poll_write_buf(transport, cx, &mut self.output))?,
-            };
+            let written = ready!(Pin::new(transport).poll_write(cx, &self.output))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.output.advance(written);
             self.unflushed = true;
             if self.output.len() < OUTPUT_BOUND {
                 self.notices.waiters |= full;
@@ -52,7 +44,7 @@ impl Driver {
             }
         }
         // An idle connection holds no buffer.
-        self.output = Output::default();
+        self.output = BytesMut::new();
         let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
         if self.unflushed {
             ready!(Pin::new(&mut *transport).poll_flush(cx))?;
@@ -67,7 +59,7 @@ impl Driver {
 
     /// Nothing can be sent any more, but what the peer sent before is still to be read.
     fn write_failed(&mut self, error: &io::Error) {
-        self.output = Output::default();
+        self.output = BytesMut::new();
         self.unflushed = false;
         self.blocked = false;
         if self.phase == Phase::Ending {
@@ -149,7 +141,8 @@ impl Driver {
     }
 
     fn arrived(&mut self, message: Message) {
-        self.record.received(&message);
+        self.record.received(MessageRef::from(&message));
+        self.unanswered = self.unanswered.saturating_sub(MessageRef::from(&message).is_data().into());
         match &message {
             Message::Ping(data) if self.phase == Phase::Open => {
                 self.pong = Some(data.clone());

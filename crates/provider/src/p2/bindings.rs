@@ -78,7 +78,14 @@ pub(super) struct CloseInfo {
     reason: Option<String>,
 }
 
-#[derive(ComponentType, Lift, Lower)]
+impl From<CloseInfo> for native::CloseInfo {
+    fn from(CloseInfo { code, reason }: CloseInfo) -> Self {
+        native::CloseInfo { code, reason }
+    }
+}
+
+/// A message that a guest receives; one that it sends is [`Outgoing`](super::outgoing::Outgoing).
+#[derive(ComponentType, Lower)]
 #[component(variant)]
 pub(super) enum Message {
     #[component(name = "text")]
@@ -91,18 +98,6 @@ pub(super) enum Message {
     Pong(Payload),
     #[component(name = "close")]
     Close(CloseInfo),
-}
-
-impl From<Message> for native::Message {
-    fn from(message: Message) -> Self {
-        match message {
-            Message::Text(text) => native::Message::Text(text),
-            Message::Binary(data) => native::Message::Binary(data.into()),
-            Message::Ping(data) => native::Message::Ping(data.into()),
-            Message::Pong(data) => native::Message::Pong(data.into()),
-            Message::Close(CloseInfo { code, reason }) => native::Message::Close(native::CloseInfo { code, reason }),
-        }
-    }
 }
 
 impl From<native::Message> for Message {

@@ -3,8 +3,9 @@
 
 mod bindings;
 mod host;
+mod outgoing;
 
 pub use host::{VERSIONS, add_to_linker};
 
-/// What a message carries: taken and given without a copy.
+/// What a message carries: given without a copy.
 type Payload = bytes::Bytes;
