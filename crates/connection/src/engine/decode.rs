@@ -227,11 +227,11 @@ impl Partial {
     }
 
     /// Makes room for `count` bytes of a frame that has `left` to come. Room grows with what has
-    /// arrived, never with what was announced.
+    /// arrived, to sixteen times of it at the most, never with what was announced.
     fn reserve(&mut self, count: usize, left: usize) {
         let free = self.data.capacity() - self.data.len();
         if free < count {
-            let ahead = if count == left { count } else { left.min(count + 3 * self.data.len()) };
+            let ahead = if count == left { count } else { left.min(count + 15 * self.data.len()) };
             self.data.reserve(ahead);
         }
     }
