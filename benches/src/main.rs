@@ -37,7 +37,7 @@ fn command() -> Command {
                 .value_name("COUNT")
                 .value_parser(clap::value_parser!(u16).range(1..))
                 .default_value("5")
-                .help("How often each contender has its turn"),
+                .help("How often each contender has its turn; thrice as often in cases that targets depend on"),
         )
         .arg(
             Arg::new("only")
@@ -86,9 +86,9 @@ fn main() -> Result<()> {
 fn bench(matches: &ArgMatches) -> Result<()> {
     let rounds = matches.get_one::<u16>("rounds").map_or(1, |rounds| usize::from(*rounds));
     let extent = if matches.get_flag("quick") {
-        Extent { rounds: 1, divisor: 50, held: [20, 50] }
+        Extent { rounds: 1, repeats: 1, divisor: 50, held: [20, 50] }
     } else {
-        Extent { rounds, divisor: 1, held: [1000, 5000] }
+        Extent { rounds, repeats: 3, divisor: 1, held: [1000, 5000] }
     };
     let processors = Processors::find(!matches.get_flag("together"))?;
     let mut report = Report { processors_apart: processors.are_apart(), rounds: extent.rounds, ..Report::default() };

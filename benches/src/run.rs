@@ -7,6 +7,7 @@ use crate::{
     process::{Measured, Place, Process, Processors},
     report::{Figure, Row, Unit},
     server::Addresses,
+    targets,
 };
 use anyhow::{Context, Result};
 use bench_exchange::{Job, Mode, Target};
@@ -16,6 +17,8 @@ use std::{collections::BTreeMap, time::Duration};
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
     pub(crate) rounds: usize,
+    /// What rounds are multiplied by in a case that targets depend on.
+    pub(crate) repeats: usize,
     /// What every count of messages is divided by.
     pub(crate) divisor: u64,
     /// Idle connections, and instances, whose memory is taken.
@@ -40,7 +43,7 @@ impl Run {
     /// Exchanges messages as a case says, over WebSockets or raw TCP.
     pub(crate) fn exchange(&mut self, case: &Case) -> Result<Vec<Row>> {
         let mut rows: Vec<_> = case.contenders.iter().map(|who| Row::new(case.name(), *who)).collect();
-        for _ in 0..self.extent.rounds {
+        for _ in 0..self.rounds(&case.name()) {
             for row in &mut rows {
                 let target = self.target(row.contender, case);
                 let measured = self.measure(row.contender, case, target, None)?;
@@ -85,6 +88,10 @@ impl Run {
         measured.with_context(|| format!("{} in \"{}\"", who.name(), case.name()))
     }
 
+    fn rounds(&self, case: &str) -> usize {
+        self.extent.rounds * if targets::are_at_stake_in(case) { self.extent.repeats } else { 1 }
+    }
+
     /// Messages of a case in one round, of all its connections together.
     fn messages(&self, case: &Case) -> u64 {
         let each = (case.count / self.extent.divisor / case.connections as u64).max(4);
@@ -116,7 +123,7 @@ impl Run {
         let case = "connect and close, one after the other".to_owned();
         let mut rows = [Contender::Guest, Contender::Native].map(|who| Row::new(case.clone(), who));
         let target = Target { url: format!("{}/echo", self.addresses.ws), authority: None };
-        for _ in 0..self.extent.rounds {
+        for _ in 0..self.rounds(&case) {
             for row in &mut rows {
                 let job = Job::Connect { target: target.clone(), size: 0, count };
                 row.add(&self.process(row.contender)?.measure(&job, None)?, count);

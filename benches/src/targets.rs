@@ -65,6 +65,11 @@ impl Judged {
     }
 }
 
+/// Whether the speed or the cost of a case is on the list.
+pub(crate) fn are_at_stake_in(case: &str) -> bool {
+    SPEED.iter().chain(&COST).any(|(at, ..)| *at == case)
+}
+
 /// Holds a report against the list.
 pub(crate) fn judge(report: &Report) -> Vec<Judged> {
     let row = |case: &str, who: Contender| -> Option<&Row> {
