@@ -102,7 +102,11 @@ impl Report {
     pub(crate) fn tables(&self) -> String {
         let mut text = String::new();
         let apart = if self.processors_apart { "a processor each" } else { "the same processors" };
-        let _ = writeln!(text, "{} rounds, thrice as many where targets are at stake; servers and contenders have {apart}.\n", self.rounds);
+        let _ = writeln!(
+            text,
+            "{} rounds, thrice as many where targets are at stake; servers and contenders have {apart}.\n",
+            self.rounds
+        );
         table(&mut text, "WebSockets", &self.websockets, Contender::Native);
         table(&mut text, "Transports", &self.transports, Contender::Relay);
         let _ = writeln!(text, "## Figures\n\n| what | who | |\n| --- | --- | ---: |");

@@ -160,7 +160,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
         biased;
         () = stop.next() => Ok(INTERRUPTED),
         outcome = &mut guest => outcome?,
-        () = sleep(limit.unwrap_or(Duration::MAX)) => Err(anyhow!(
+        () = sleep(limit.unwrap_or_default()), if limit.is_some() => Err(anyhow!(
             "{} did not end within {}; raise --timeout",
             path.display(),
             humantime::format_duration(limit.unwrap_or_default())

@@ -2,6 +2,7 @@
 
 use crate::{
     CloseInfo, Error, Message, MessageRef,
+    alarm::alarm,
     driver::{Driver, Limits},
     flusher::{Flush, flush_soon},
     wakers::{Look, Place, Wakers},
@@ -14,10 +15,7 @@ use std::{
     task::{Context, Poll, Waker},
     time::Duration,
 };
-use tokio::{
-    task::coop::consume_budget,
-    time::{Instant, sleep_until},
-};
+use tokio::{task::coop::consume_budget, time::Instant};
 
 /// The life of a connection, in order; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -212,14 +210,16 @@ impl Shared {
         limit: Duration,
         mut attempt: impl FnMut(&mut Driver, &mut Context<'_>) -> Option<R>,
     ) -> Option<R> {
-        let until = Instant::now().checked_add(limit);
+        let mut until = None;
         let mut place = Place::new(&self.wakers);
         let outcome = poll_fn(|cx| {
+            let now = Instant::now();
+            let until = *until.get_or_insert_with(|| now.checked_add(limit));
             let mut socket = Context::from_waker(&self.socket_waker);
             let mut driver = self.driver.lock();
-            driver.drive(&mut socket);
+            driver.drive(now, &mut socket);
             let outcome = attempt(&mut driver, &mut socket);
-            let is_over = outcome.is_some() || until.is_some_and(|until| until <= Instant::now());
+            let is_over = outcome.is_some() || until.is_some_and(|until| until <= now);
             if is_over {
                 place.leave();
             } else if place.wait(cx.waker(), until) {
@@ -239,20 +239,20 @@ impl Shared {
 
     /// The connection's task: drives it whatever its callers do, and at its deadlines.
     async fn run(&self) {
-        let mut alarm = pin!(sleep_until(Instant::now()));
+        let mut alarm = pin!(alarm());
         let mut next_look: Option<Instant> = None;
         poll_fn(|cx| {
             self.wakers.set_task(cx.waker());
             loop {
+                let now = Instant::now();
                 let mut driver = self.driver.lock();
-                driver.drive(&mut Context::from_waker(&self.socket_waker));
+                driver.drive(now, &mut Context::from_waker(&self.socket_waker));
                 let (closed, deadline) = (driver.is_closed(), driver.deadline());
                 let waiters = driver.take_notices().waiters;
                 drop(driver);
                 if waiters {
                     self.wakers.wake_callers();
                 }
-                let now = Instant::now();
                 next_look = match self.wakers.look(next_look.is_none_or(|look| look <= now)) {
                     Look::Again => now.checked_add(LOOK_INTERVAL),
                     Look::AsBefore => next_look,

@@ -23,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 mod accept;
+mod alarm;
 mod connection;
 mod dial;
 mod driver;

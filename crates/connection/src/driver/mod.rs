@@ -107,7 +107,7 @@ pub(crate) struct Driver {
     abandoned: bool,
     /// When closing must be done.
     close_by: Option<Instant>,
-    /// When something last arrived, and when the keep-alive's last ping went out.
+    /// When something last arrived, and when the keep-alive's ping went out that nothing has followed.
     heard: Instant,
     pinged: Option<Instant>,
     /// The payload of the keep-alive's pings, by which its pongs are known.
@@ -326,12 +326,12 @@ impl Driver {
 
     /// Does all the reading and writing that can be done now, and what time asks for. When it returns,
     /// `cx` is woken for whatever comes next, deadlines excepted.
-    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+    pub(crate) fn drive(&mut self, now: Instant, cx: &mut Context<'_>) {
         self.end_burst();
         loop {
             self.write(cx);
-            self.read(cx);
-            self.keep_time(cx);
+            self.read(now, cx);
+            self.keep_time(now, cx);
             if self.blocked || !self.has_to_write() {
                 break;
             }
@@ -360,15 +360,19 @@ impl Driver {
     /// How long the peer may be silent: until the next ping, or until nothing can be left of what it
     /// sent before the transport failed.
     fn silence_ends(&self) -> Option<Instant> {
-        let pinged = self.pinged.filter(|pinged| *pinged >= self.heard);
         match self.write_error {
             Some(_) => self.heard.checked_add(self.limits.close_timeout),
-            None => pinged.unwrap_or(self.heard).checked_add(self.limits.keepalive?),
+            None => self.pinged.unwrap_or(self.heard).checked_add(self.limits.keepalive?),
         }
     }
 
-    fn keep_time(&mut self, cx: &mut Context<'_>) {
-        let now = Instant::now();
+    /// Notes a sign of life.
+    fn hear(&mut self, now: Instant) {
+        self.heard = now;
+        self.pinged = None;
+    }
+
+    fn keep_time(&mut self, now: Instant, cx: &mut Context<'_>) {
         if self.deadline().is_none_or(|due| now < due) {
             return;
         }
@@ -377,9 +381,9 @@ impl Driver {
         }
         match self.phase {
             // The guest is slow, not the peer: what waits unread is a sign of life.
-            Phase::Open if self.paused => self.heard = now,
+            Phase::Open if self.paused => self.hear(now),
             Phase::Open if self.write_error.is_some() => self.lost("the peer is silent"),
-            Phase::Open if self.pinged.is_some_and(|pinged| pinged >= self.heard) => {
+            Phase::Open if self.pinged.is_some() => {
                 let info = CloseInfo { code: 1011, reason: Some("keep-alive timeout".to_owned()) };
                 self.record.begin_end(Initiator::Host);
                 self.put_close(Some(&info));

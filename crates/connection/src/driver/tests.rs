@@ -12,16 +12,22 @@ use std::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A transport that takes everything, until it fails, and has nothing to read; it keeps how much each write had.
+/// A transport that takes everything, or fails, and keeps how much each write had; it has an answer to read after the
+/// first.
 #[derive(Clone, Default)]
 struct Writes {
     sizes: Arc<Mutex<Vec<usize>>>,
     fails: bool,
+    answer: Vec<u8>,
 }
 
 impl AsyncRead for Writes {
-    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Poll::Pending
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.answer.is_empty() || self.sizes.lock().is_empty() {
+            return Poll::Pending;
+        }
+        into.put_slice(&std::mem::take(&mut self.answer));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -48,13 +54,15 @@ fn driver(writes: &Writes) -> Driver {
         receive_wait: forever,
         write_timeout: forever,
         close_timeout: forever,
-        keepalive: None,
+        keepalive: Some(forever),
     };
     let record = Attempt::begin(&Metrics::default(), &Warnings::default(), Role::Client, None).opened(None, None);
     Driver::new(Box::new(writes.clone()), BytesMut::new(), Role::Client, limits, record)
 }
 
 const HEADER: usize = 14;
+/// A text message of a server.
+const TEXT: [u8; 3] = [0x81, 1, b'!'];
 
 #[tokio::test]
 async fn a_large_message_begins_to_leave_when_the_peer_has_answered_all_others() {
@@ -64,8 +72,8 @@ async fn a_large_message_begins_to_leave_when_the_peer_has_answered_all_others()
     let parts = vec![HEADER + FIRST_BYTES, large.len() - FIRST_BYTES];
     let whole = vec![HEADER + large.len()];
     for (answers, expected) in [(0, &parts), (0, &whole), (1, &whole), (2, &parts)] {
-        (0..answers).for_each(|_| driver.input.extend([0x81, 1, b'!']));
-        driver.drive(&mut cx);
+        (0..answers).for_each(|_| driver.input.extend(TEXT));
+        driver.drive(Instant::now(), &mut cx);
         assert_eq!(driver.put_message(MessageRef::Binary(&large), &mut cx), Some(Ok(())));
         assert_eq!(std::mem::take(&mut *writes.sizes.lock()), *expected);
     }
@@ -81,4 +89,16 @@ async fn nothing_follows_the_beginning_of_a_message_that_could_not_be_written() 
         assert!(driver.output.is_empty());
     }
     assert_eq!(*writes.sizes.lock(), [HEADER + FIRST_BYTES]);
+}
+
+#[tokio::test]
+async fn what_arrives_in_the_instant_of_a_ping_is_a_sign_of_life() {
+    let writes = Writes { answer: TEXT.into(), ..Writes::default() };
+    let (mut driver, mut cx) = (driver(&writes), Context::from_waker(Waker::noop()));
+    for pings in 1..=2 {
+        let due = driver.deadline().unwrap();
+        driver.drive(due, &mut cx);
+        assert!(driver.is_open());
+        assert_eq!(writes.sizes.lock().len(), pings);
+    }
 }

@@ -73,7 +73,7 @@ impl Driver {
     }
 
     /// Reads and decodes until the socket has no more, or the inbox is full.
-    pub(super) fn read(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn read(&mut self, now: Instant, cx: &mut Context<'_>) {
         let mut total = 0;
         loop {
             self.decode();
@@ -89,7 +89,7 @@ impl Driver {
                 Poll::Ready(Ok(0)) if self.phase == Phase::Ending && self.has_to_write() => return,
                 Poll::Ready(Ok(0)) => return self.lost("the peer ended the connection without a close frame"),
                 Poll::Ready(Ok(read)) => {
-                    self.heard = Instant::now();
+                    self.hear(now);
                     total += read;
                     if read >= self.read_size {
                         self.read_size = MOST_READ.min(self.read_size * READ_STEP);
