@@ -141,8 +141,9 @@ impl Driver {
     }
 
     fn arrived(&mut self, message: Message) {
-        self.record.received(MessageRef::from(&message));
-        self.unanswered = self.unanswered.saturating_sub(MessageRef::from(&message).is_data().into());
+        let borrowed = MessageRef::from(&message);
+        self.record.received(borrowed);
+        self.unanswered = self.unanswered.saturating_sub(borrowed.is_data().into());
         match &message {
             Message::Ping(data) if self.phase == Phase::Open => {
                 self.pong = Some(data.clone());
