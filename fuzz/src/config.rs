@@ -78,7 +78,7 @@ pub fn config(data: &[u8]) {
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     let refused = runtime.block_on(ENDPOINT.connect(config)).err().expect("nothing is allowed");
     assert!(!secret || !refused.to_string().contains(PASSWORD), "{refused}");
-    match (good, refused) {
+    match (good, Error::from(refused)) {
         (Ok(_), Error::AuthenticationFailed(_)) => {}
         (Err(good @ (Error::InvalidUrl(_) | Error::Protocol(_))), refused) => assert_eq!(good, refused),
         (good, refused) => panic!("{refused} for {good:?}"),

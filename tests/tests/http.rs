@@ -8,7 +8,10 @@ use hyper_util::rt::TokioIo;
 use std::{convert::Infallible, process::Output};
 use test_peer::{Authority, nobody_dialled, soon};
 use tests::{guest_path, program};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 use tokio_rustls::TlsAcceptor;
 
 /// Answers with what it was asked.
@@ -69,9 +72,14 @@ async fn allowed_requests_go_where_websockets_may_go_and_nowhere_else() {
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
-    for options in [&["--allow-http"][..], &["--allow-http", "--allow", "*.example.com"]] {
+    for (options, error) in [
+        (&["--allow-http"][..], "HttpRequestDenied"),
+        (&["--allow-http", "--allow", "*.example.com"], "HttpRequestDenied"),
+        // The name is granted, and its address is not.
+        (&["--allow-http", "--allow", "*"], "DestinationIpProhibited"),
+    ] {
         let output = fetch(options, ["GET", &url, ""]).await;
-        assert!(stdout(&output).contains("HttpRequestDenied"), "{output:?}");
+        assert!(stdout(&output).contains(error), "{output:?}");
     }
     nobody_dialled(&listener).await;
 }
@@ -85,7 +93,47 @@ async fn a_body_goes_out_over_tls_to_servers_whose_certificate_is_good() {
         let url = format!("https://localhost:{port}/");
         let options = [&["--allow-http", "--allow", "localhost"], options].concat();
         let output = fetch(&options, ["POST", &url, &body]).await;
-        let expected = if good { "201 POST / 100000 bytes" } else { "certificate" };
+        let expected = if good { "201 POST / 100000 bytes" } else { "ErrorCode::TlsCertificateError" };
         assert!(stdout(&output).contains(expected) && output.status.success() == good, "{output:?}");
+    }
+}
+
+/// A server that answers whatever one client sends with these bytes, and ends its side of the connection then; gives
+/// its port.
+async fn say(bytes: &'static [u8]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        assert_ne!(tcp.read(&mut [0; 4096]).await.unwrap(), 0);
+        tcp.write_all(bytes).await.unwrap();
+        tcp.shutdown().await.unwrap();
+        // Until the client is done: unread bytes would turn the end into a reset.
+        let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
+    });
+    port
+}
+
+#[tokio::test]
+async fn each_failure_has_the_error_that_is_named_for_it() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent_port = silent.local_addr().unwrap().port();
+    let alert = &[21, 3, 3, 0, 2, 2, 40];
+    for (url, error) in [
+        (format!("http://127.0.0.1:{closed}/"), "ConnectionRefused"),
+        ("http://nobody.invalid/".to_owned(), "DnsError"),
+        (format!("https://127.0.0.1:{silent_port}/"), "ConnectionTimeout"),
+        (format!("https://127.0.0.1:{}/", say(alert).await), "TlsAlertReceived"),
+        (format!("https://127.0.0.1:{}/", say(b"HTTP/1.1 400 Bad Request\r\n\r\n").await), "TlsProtocolError"),
+        (format!("https://127.0.0.1:{}/", say(b"").await), "ConnectionTerminated"),
+        (format!("http://127.0.0.1:{}/", say(b"").await), "HttpResponseIncomplete"),
+        (format!("http://127.0.0.1:{}/", say(b"HTTP/1.1 200 OK\r\nContent-Le").await), "HttpResponseIncomplete"),
+        (format!("http://127.0.0.1:{}/", say(b"SSH-2.0-x\r\n\r\n").await), "HttpProtocolError"),
+    ] {
+        let options = ["--allow-http", "--allow", "127.0.0.1", "--allow", "*.invalid", "--connect-timeout", "2s"];
+        let output = fetch(&options, ["GET", &url, ""]).await;
+        let said = stdout(&output);
+        assert!(said.starts_with(&format!("ErrorCode::{error}")), "{url} should give {error}: {said}");
     }
 }

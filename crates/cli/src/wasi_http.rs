@@ -7,14 +7,14 @@ use http::{Uri, uri::Scheme};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use std::time::Duration;
+use std::{error::Error as _, io, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
-use websocket_connection::{Endpoint, Error as Failure};
+use websocket_connection::{ConnectError, Endpoint, Reason, Step, TlsReason};
 
 pub(crate) fn argument() -> Arg {
     Arg::new("allow-http")
@@ -87,16 +87,17 @@ async fn exchange(
     let limit = |limit: Option<Duration>| limit.unwrap_or(Duration::MAX);
     let stream = timeout(limit(options.connect_timeout), dial(&endpoint, request.uri()));
     let stream = stream.await.map_err(|_| Error::ConnectionTimeout)??;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(exchange_failed)?;
     // It ends with the exchange: when the response's body was read or dropped, or this future was.
     let connection = tokio::spawn(connection);
     // What a server wants to see in the request's line, RFC 9112 section 3.2.1.
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
     let response = timeout(limit(options.first_byte_timeout), sender.send_request(request));
-    let response = response.await.map_err(|_| Error::ConnectionReadTimeout)??;
-    let rest =
-        async { connection.await.map_err(|error| Error::InternalError(Some(error.to_string())))?.map_err(Error::from) };
+    let response = response.await.map_err(|_| Error::ConnectionReadTimeout)?.map_err(exchange_failed)?;
+    let rest = async {
+        connection.await.map_err(|error| Error::InternalError(Some(error.to_string())))?.map_err(exchange_failed)
+    };
     Ok((response.map(|body| limited(body, limit(options.between_bytes_timeout))), Box::new(rest)))
 }
 
@@ -113,18 +114,92 @@ async fn dial(endpoint: &Endpoint, uri: &Uri) -> Result<Box<dyn Stream>> {
         true => endpoint.connect_tls(&authority).await.map(|stream| Box::new(stream) as _),
         false => endpoint.connect_tcp(&authority).await.map(|stream| Box::new(stream) as _),
     };
-    dialled.map_err(|error| match error {
-        Failure::AuthenticationFailed(_) => Error::HttpRequestDenied,
-        Failure::InvalidUrl(_) => Error::HttpRequestUriInvalid,
-        Failure::Timeout => Error::ConnectionTimeout,
-        other => Error::InternalError(Some(other.to_string())),
-    })
+    dialled.map_err(dial_failed)
+}
+
+/// The error of `wasi:http` for a connection that did not open.
+fn dial_failed(failure: ConnectError) -> Error {
+    match failure.reason() {
+        Reason::InvalidRequest => Error::HttpRequestUriInvalid,
+        Reason::Limit { .. } => Error::ConnectionLimitReached,
+        Reason::Denied { address: None } => Error::HttpRequestDenied,
+        Reason::Denied { address: Some(_) } => Error::DestinationIpProhibited,
+        Reason::Dns => Error::DnsError { rcode: None, info_code: None },
+        Reason::Tcp(kind) | Reason::Transport(kind) => transport_failed(*kind),
+        Reason::Tls(reason) => tls_failed(*reason, failure.source()),
+        // Of the proxy: no server is asked for an upgrade here.
+        Reason::Refused { status, .. } => match status.as_u16() {
+            401 | 403 | 407 => Error::HttpRequestDenied,
+            504 => Error::ConnectionTimeout,
+            _ => Error::DestinationUnavailable,
+        },
+        Reason::Protocol => Error::HttpProtocolError,
+        Reason::Timeout(Step::Dns) => Error::DnsTimeout,
+        Reason::Timeout(_) => Error::ConnectionTimeout,
+        _ => Error::InternalError(Some(failure.to_string())),
+    }
+}
+
+fn transport_failed(kind: io::ErrorKind) -> Error {
+    use io::ErrorKind::*;
+    match kind {
+        ConnectionRefused => Error::ConnectionRefused,
+        TimedOut => Error::ConnectionTimeout,
+        HostUnreachable | NetworkUnreachable | AddrNotAvailable => Error::DestinationIpUnroutable,
+        PermissionDenied => Error::DestinationIpProhibited,
+        ConnectionReset | ConnectionAborted | BrokenPipe | NotConnected | UnexpectedEof => Error::ConnectionTerminated,
+        _ => Error::DestinationUnavailable,
+    }
+}
+
+fn tls_failed(reason: TlsReason, cause: Option<&dyn std::error::Error>) -> Error {
+    match reason {
+        TlsReason::Certificate => Error::TlsCertificateError,
+        TlsReason::Alert(id) => {
+            Error::TlsAlertReceived { alert_id: Some(id), alert_message: cause.map(ToString::to_string) }
+        }
+        TlsReason::Transport(kind) => transport_failed(kind),
+        _ => Error::TlsProtocolError,
+    }
+}
+
+/// The error of `wasi:http` for an exchange that failed once the connection was open.
+fn exchange_failed(error: hyper::Error) -> Error {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause {
+        Some(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Error::HttpResponseIncomplete,
+        Some(cause) => tls_failed(cause.into(), Some(cause)),
+        None if error.is_incomplete_message() => Error::HttpResponseIncomplete,
+        None if error.is_closed() || error.is_canceled() => Error::ConnectionTerminated,
+        None if error.is_parse_too_large() => Error::HttpResponseHeaderSectionSize(None),
+        // It may carry an error of the guest's own body.
+        None => Error::Hyper(error),
+    }
 }
 
 /// A body whose frames may not be further apart than this.
 fn limited(body: Incoming, apart: Duration) -> WasiBody {
     UnsyncBoxBody::new(StreamBody::new(try_unfold(body, move |mut body| async move {
         let frame = timeout(apart, body.frame()).await.map_err(|_| Error::ConnectionReadTimeout)?;
-        Ok(frame.transpose()?.map(|frame| (frame, body)))
+        Ok(frame.transpose().map_err(exchange_failed)?.map(|frame| (frame, body)))
     })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+    use websocket_connection::Settings;
+
+    #[tokio::test]
+    async fn a_limit_of_connections_has_its_own_error() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut settings = Settings::default();
+        settings.set("allow", "127.0.0.1").unwrap();
+        settings.set("max-connections", "1").unwrap();
+        let endpoint = Endpoint::new(settings).unwrap();
+        let uri: Uri = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+        let _first = dial(&endpoint, &uri).await.unwrap();
+        assert!(matches!(dial(&endpoint, &uri).await, Err(Error::ConnectionLimitReached)));
+    }
 }

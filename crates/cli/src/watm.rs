@@ -29,7 +29,7 @@ use url::Url;
 use websocket_abi_bridge::watm::{
     Dialer, End, Listener as Accepter, Module, Options, Relay, RunError, Running, Transport, WebSocketTransport,
 };
-use websocket_connection::{ConnectConfig, Endpoint, Settings};
+use websocket_connection::{ConnectConfig, Endpoint, Error, Settings};
 
 /// How long a transport has to end once it was cancelled.
 const CANCEL_WAIT: Duration = Duration::from_secs(5);
@@ -332,7 +332,7 @@ impl Host {
             Role::Dial(dialer) => dialer.open(accepted, self.dial()).await,
             Role::Relay(relay) => relay.open(accepted, self.dial()).await,
             Role::Listen(listener) => {
-                let caller = self.endpoint.connect_tcp(&self.remote.authority()).await?;
+                let caller = self.endpoint.connect_tcp(&self.remote.authority()).await.map_err(Error::from)?;
                 listener.open(caller, accepted).await
             }
         };

@@ -1,11 +1,10 @@
 //! The opening handshake of a server (RFC 6455 section 4.2), over hyper.
 
 use crate::{
-    Connection, Error,
+    ConnectError, Connection, Error, Reason,
     driver::{Driver, Limits},
     endpoint::Permits,
     engine::{Role, derive_accept_key},
-    failure::{Failure, Reason},
     handshake::lists,
     record::Attempt,
     request::is_token,
@@ -14,6 +13,7 @@ use crate::{
 use data_encoding::BASE64;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::upgrade::OnUpgrade;
+use std::io;
 
 /// A request that becomes a WebSocket, with its place among the connections of an endpoint. Answer it with
 /// [`Upgrade::response`], then [`Upgrade::accept`] it; dropped before, it gives its place back.
@@ -72,8 +72,7 @@ impl Upgrade {
 
     /// Gives the place back, since the request is answered otherwise.
     pub fn decline(self) {
-        let why = Error::ConnectionFailed("the request was not answered with an upgrade".to_owned());
-        self.admission.attempt.failed(Failure::new(Reason::Refused, why));
+        self.admission.attempt.declined();
     }
 
     /// Takes over the socket once hyper has sent [`Upgrade::response`]; its connection must be served with
@@ -81,14 +80,15 @@ impl Upgrade {
     /// dropped leaves nothing behind.
     ///
     /// # Errors
-    /// [`Error::ConnectionFailed`] when the client went away first.
-    pub async fn accept(self) -> Result<Connection, Error> {
+    /// [`Reason::Transport`] when the client went away first.
+    pub async fn accept(self) -> Result<Connection, ConnectError> {
         let Admission { attempt, limits, permits } = self.admission;
         let (transport, input) = match self.on_upgrade.await {
             Ok(upgraded) => unwrap(upgraded),
             Err(error) => {
-                let why = format!("the client went away before its upgrade: {error}");
-                return Err(attempt.failed(Error::ConnectionFailed(why).into()));
+                let why = Error::ConnectionFailed(format!("the client went away before its upgrade: {error}"));
+                let failure = ConnectError::new(Reason::Transport(io::ErrorKind::UnexpectedEof), why);
+                return Err(attempt.failed(failure.caused_by(error)));
             }
         };
         let record = attempt.opened(self.subprotocol.as_deref(), None);

@@ -1,8 +1,8 @@
 //! From a checked request to an open byte stream: policy, DNS, TCP, and the proxy where there is one.
 
 use crate::{
-    Error,
-    failure::{Failure, Reason},
+    ConnectError, Error, Reason, Step,
+    failure::Progress,
     head::Head,
     policy::{Policy, is_localhost},
     request::{Request, basic_authorization},
@@ -28,21 +28,30 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// Opens a byte stream to the request's host, at addresses that the policy grants and no others.
 ///
 /// # Errors
-/// [`Failure`]: [`Error::AuthenticationFailed`] where the policy, or the proxy, refuses;
+/// [`Error::AuthenticationFailed`] where the policy, or the proxy, refuses;
 /// [`Error::ConnectionFailed`] for everything that the network does.
-pub(crate) async fn dial(request: &Request, policy: &Policy, proxy: Option<&Proxy>) -> Result<TcpStream, Failure> {
+pub(crate) async fn dial(
+    request: &Request,
+    policy: &Policy,
+    proxy: Option<&Proxy>,
+    progress: &Progress,
+) -> Result<TcpStream, ConnectError> {
+    progress.reach(Step::Dns);
     let addresses = resolve(request, policy).await?;
     match proxy {
-        None => Ok(race(addresses).await.map_err(|errors| cannot_reach(&request.authority(), &errors))?),
-        Some(proxy) => through(proxy.url(), &addresses, request.timeout).await,
+        None => {
+            progress.reach(Step::Tcp);
+            race(addresses).await.map_err(|errors| ConnectError::tcp(&request.authority(), errors))
+        }
+        Some(proxy) => through(proxy.url(), &addresses, request.timeout, progress).await,
     }
 }
 
 /// The granted addresses of the request's host. What is checked here is what is dialled: nothing
 /// looks the name up again.
-async fn resolve(request: &Request, policy: &Policy) -> Result<Vec<SocketAddr>, Failure> {
-    let denied = |error| Failure::new(Reason::Denied, error);
-    policy.check_host(&request.host, request.port).map_err(denied)?;
+async fn resolve(request: &Request, policy: &Policy) -> Result<Vec<SocketAddr>, ConnectError> {
+    let denied = |address, error| ConnectError::new(Reason::Denied { address }, error);
+    policy.check_host(&request.host, request.port).map_err(|error| denied(None, error))?;
     let found: Vec<IpAddr> = match &request.host {
         Host::Ipv4(address) => vec![(*address).into()],
         Host::Ipv6(address) => vec![(*address).into()],
@@ -54,19 +63,21 @@ async fn resolve(request: &Request, policy: &Policy) -> Result<Vec<SocketAddr>, 
     for address in found {
         match policy.check_address(&request.host, address, request.port) {
             Ok(()) => granted.push(SocketAddr::new(address, request.port)),
-            Err(error) => refusal = refusal.or(Some(error)),
+            Err(error) => refusal = refusal.or(Some((address, error))),
         }
     }
     match refusal {
-        Some(error) if granted.is_empty() => Err(denied(error)),
+        Some((address, error)) if granted.is_empty() => {
+            Err(denied(policy.grants_host(&request.host, request.port).then_some(address), error))
+        }
         _ => Ok(interleave(granted)),
     }
 }
 
-async fn lookup(name: &str) -> Result<Vec<IpAddr>, Error> {
+async fn lookup(name: &str) -> Result<Vec<IpAddr>, ConnectError> {
     match lookup_host((name, 0)).await {
         Ok(found) => Ok(found.map(|address| address.ip()).collect()),
-        Err(error) => Err(Error::ConnectionFailed(format!("DNS has no address for {name}: {error}"))),
+        Err(error) => Err(ConnectError::dns(name, Some(error))),
     }
 }
 
@@ -107,33 +118,38 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn cannot_reach(whom: &str, errors: &[(SocketAddr, io::Error)]) -> Error {
-    if errors.is_empty() {
-        return Error::ConnectionFailed(format!("DNS has no address for {whom}"));
-    }
-    let each: Vec<_> = errors.iter().map(|(address, error)| format!("{address}: {error}")).collect();
-    Error::ConnectionFailed(format!("cannot reach {whom}: {}", each.join("; ")))
-}
-
 /// Opens a tunnel through an HTTP CONNECT proxy (RFC 9110 section 9.3.6). The proxy is asked for a
 /// checked address, never for a name that it could resolve to another.
-async fn through(proxy: &Url, addresses: &[SocketAddr], limit: Duration) -> Result<TcpStream, Failure> {
+async fn through(
+    proxy: &Url,
+    addresses: &[SocketAddr],
+    limit: Duration,
+    progress: &Progress,
+) -> Result<TcpStream, ConnectError> {
     let name = proxy.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = proxy.port_or_known_default().unwrap_or(80);
-    let at: Vec<_> = lookup(name).await?.into_iter().map(|address| SocketAddr::new(address, port)).collect();
-    let mut last = Failure::from(cannot_reach("the destination", &[]));
+    let at = lookup(name).await.map_err(ConnectError::at_the_proxy)?;
+    let at = interleave(at.into_iter().map(|address| SocketAddr::new(address, port)).collect());
+    let mut last = ConnectError::dns("the destination", None);
     for address in addresses {
-        let tcp = race(interleave(at.clone())).await;
-        let mut tcp = tcp.map_err(|errors| cannot_reach(&format!("the proxy {name}:{port}"), &errors))?;
+        progress.reach(Step::Tcp);
+        let unreachable = |errors| ConnectError::tcp(&format!("the proxy {name}:{port}"), errors).at_the_proxy();
+        let mut tcp = race(at.clone()).await.map_err(unreachable)?;
+        progress.reach(Step::Proxy);
         match connect_method(&mut tcp, proxy, *address, limit).await {
             Ok(()) => return Ok(tcp),
-            Err(failure) => last = failure,
+            Err(failure) => last = failure.at_the_proxy(),
         }
     }
     Err(last)
 }
 
-async fn connect_method(tcp: &mut TcpStream, proxy: &Url, address: SocketAddr, limit: Duration) -> Result<(), Failure> {
+async fn connect_method(
+    tcp: &mut TcpStream,
+    proxy: &Url,
+    address: SocketAddr,
+    limit: Duration,
+) -> Result<(), ConnectError> {
     let mut ask = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n").into_bytes();
     if let Some(credentials) = basic_authorization(proxy) {
         ask.extend_from_slice(b"Proxy-Authorization: ");
@@ -141,15 +157,14 @@ async fn connect_method(tcp: &mut TcpStream, proxy: &Url, address: SocketAddr, l
         ask.extend_from_slice(b"\r\n");
     }
     ask.extend_from_slice(b"\r\n");
-    let failed = |error: io::Error| Error::ConnectionFailed(format!("the proxy cannot be asked: {error}"));
-    tcp.write_all(&ask).await.map_err(failed)?;
+    tcp.write_all(&ask).await.map_err(|error| ConnectError::transport("the proxy cannot be asked", error))?;
     let mut input = BytesMut::new();
     let head = Head::read(tcp, &mut input).await?;
     if !head.status.is_success() {
         return Err(head.refusal("the proxy", tcp, input, limit).await);
     }
     if !input.is_empty() {
-        return Err(Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned()).into());
+        return Err(ConnectError::protocol(Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned())));
     }
     Ok(())
 }
@@ -179,7 +194,9 @@ mod tests {
         assert_eq!(stream.peer_addr().unwrap(), open);
         assert!(stream.nodelay().unwrap());
         let errors = race(vec![closed]).await.unwrap_err();
-        let text = cannot_reach("there", &errors).to_string();
+        let failure = ConnectError::tcp("there", errors);
+        assert_eq!(*failure.reason(), Reason::Tcp(io::ErrorKind::ConnectionRefused));
+        let text = failure.to_string();
         assert!(text.contains("there") && text.contains(&closed.to_string()), "{text}");
     }
 }

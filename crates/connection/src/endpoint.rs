@@ -1,12 +1,12 @@
 //! Where connections come from: one guest's connections under one host's settings.
 
 use crate::{
-    ConnectConfig, Connection, Error, Metrics, SettingError, Settings,
+    ConnectConfig, ConnectError, Connection, Error, Metrics, Reason, SettingError, Settings, Step,
     accept::{Admission, Refusal, Upgrade},
     dial::dial,
     driver::{Driver, Limits},
     engine::Role,
-    failure::{Failure, Reason},
+    failure::Progress,
     handshake::handshake,
     policy::Policy,
     record::{Attempt, Warnings},
@@ -97,10 +97,10 @@ impl Endpoint {
     /// dropped leaves nothing behind.
     ///
     /// # Errors
-    /// [`Error::InvalidUrl`] and [`Error::Protocol`] for what the guest asks, before any network use;
-    /// [`Error::AuthenticationFailed`] where the policy or the server refuses;
-    /// [`Error::ConnectionFailed`], [`Error::Protocol`] and [`Error::Timeout`] for what happens on the way.
-    pub async fn connect(&self, config: ConnectConfig) -> Result<Connection, Error> {
+    /// [`ConnectError`] with the [`Reason`]. Its [`Error`] is [`Error::InvalidUrl`] or [`Error::Protocol`] for an
+    /// invalid request, before any network use; [`Error::AuthenticationFailed`] where the policy or the server
+    /// refuses; [`Error::ConnectionFailed`], [`Error::Protocol`] or [`Error::Timeout`] for what fails on the network.
+    pub async fn connect(&self, config: ConnectConfig) -> Result<Connection, ConnectError> {
         let request = Request::new(config, &self.host.settings);
         let destination = request.as_ref().ok().map(Request::destination);
         let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);
@@ -118,7 +118,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Those of [`Endpoint::connect`] that come before TLS.
-    pub async fn connect_tcp(&self, authority: &str) -> Result<TcpConnection, Error> {
+    pub async fn connect_tcp(&self, authority: &str) -> Result<TcpConnection, ConnectError> {
         self.connect_stream("ws", "tcp", authority, async |_, tcp| Ok((tcp.peer_addr().ok(), tcp))).await
     }
 
@@ -126,11 +126,10 @@ impl Endpoint {
     ///
     /// # Errors
     /// Those of [`Endpoint::connect`] that come before the opening handshake.
-    pub async fn connect_tls(&self, authority: &str) -> Result<TlsConnection, Error> {
+    pub async fn connect_tls(&self, authority: &str) -> Result<TlsConnection, ConnectError> {
         let shake_hands = async |request: &Request, tcp: TcpConnection| {
             let address = tcp.peer_addr().ok();
-            let session = self.host.tls.connect(&request.host, tcp).await;
-            session.map(|tls| (address, tls)).map_err(|error| Failure::new(Reason::Tls, error))
+            Ok((address, self.host.tls.connect(&request.host, tcp).await?))
         };
         self.connect_stream("wss", "tls", authority, shake_hands).await
     }
@@ -141,21 +140,23 @@ impl Endpoint {
         scheme: &str,
         shown: &str,
         authority: &str,
-        over: impl AsyncFnOnce(&Request, TcpConnection) -> Result<(Option<SocketAddr>, T), Failure>,
-    ) -> Result<T, Error> {
+        over: impl AsyncFnOnce(&Request, TcpConnection) -> Result<(Option<SocketAddr>, T), ConnectError>,
+    ) -> Result<T, ConnectError> {
         let config = ConnectConfig { url: format!("{scheme}://{authority}/"), ..ConnectConfig::default() };
         let request = Request::new(config, self.settings());
         let destination = request.as_ref().ok().map(|request| request.destination().replacen(scheme, shown, 1));
         let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);
         let dialled = async {
-            let request = request.map_err(Failure::invalid_request)?;
+            let request = request.map_err(ConnectError::invalid_request)?;
             let permits = self.permits()?;
             let Host { policy, settings, .. } = &*self.host;
+            let progress = Progress::default();
             let stream = async {
-                let tcp = dial(&request, policy, settings.proxy.as_ref()).await?;
+                let tcp = dial(&request, policy, settings.proxy.as_ref(), &progress).await?;
+                progress.reach(Step::Tls);
                 over(&request, TcpConnection::new(tcp, permits)).await
             };
-            timeout(request.timeout, stream).await.map_err(|_| Error::Timeout)?
+            timeout(request.timeout, stream).await.map_err(|_| progress.timeout())?
         };
         match dialled.await {
             Ok((address, stream)) => {
@@ -192,34 +193,36 @@ impl Endpoint {
         let _ = self.guest.acquire_many(self.host.settings.max_connections as u32).await;
     }
 
-    async fn dial(&self, request: Result<Request, Error>) -> Result<Opened, Failure> {
-        let request = request.map_err(Failure::invalid_request)?;
+    async fn dial(&self, request: Result<Request, Error>) -> Result<Opened, ConnectError> {
+        let request = request.map_err(ConnectError::invalid_request)?;
         let permits = self.permits()?;
         let limits = self.limits(request.max_message_size, request.keepalive);
+        let progress = Progress::default();
         let shake_hands = async {
             let Host { policy, settings, tls, .. } = &*self.host;
-            let tcp = dial(&request, policy, settings.proxy.as_ref()).await?;
+            let tcp = dial(&request, policy, settings.proxy.as_ref(), &progress).await?;
             let address = tcp.peer_addr().ok();
             let mut transport: Box<dyn Transport> = if request.secure {
-                let session = tls.connect(&request.host, tcp).await;
-                Box::new(session.map_err(|error| Failure::new(Reason::Tls, error))?)
+                progress.reach(Step::Tls);
+                Box::new(tls.connect(&request.host, tcp).await?)
             } else {
                 Box::new(tcp)
             };
+            progress.reach(Step::Handshake);
             let (subprotocol, input) = handshake(&request, &mut transport).await?;
-            Ok::<_, Failure>((transport, input, subprotocol, address))
+            Ok::<_, ConnectError>((transport, input, subprotocol, address))
         };
-        let done = timeout(request.timeout, shake_hands).await.map_err(|_| Error::Timeout)?;
+        let done = timeout(request.timeout, shake_hands).await.map_err(|_| progress.timeout())?;
         let (transport, input, subprotocol, address) = done?;
         Ok(Opened { transport, input, subprotocol, address, url: request.url.into(), limits, permits })
     }
 
-    fn permits(&self) -> Result<Permits, Failure> {
-        let full = |most: usize, who: &str, setting: &str| {
+    fn permits(&self) -> Result<Permits, ConnectError> {
+        let full = |most: usize, who: &str, setting| {
             let why = format!(
                 "{who} already {most} connections, as many as the setting `{setting}` allows; close some first"
             );
-            Failure::new(Reason::Limit, Error::ConnectionFailed(why))
+            ConnectError::new(Reason::Limit { setting }, Error::ConnectionFailed(why))
         };
         let settings = &self.host.settings;
         // A guest that holds all it may takes nothing of the total, not even for a moment.

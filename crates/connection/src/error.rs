@@ -3,6 +3,7 @@
 /// Why an operation on a connection failed. The variants are those of the WIT package's
 /// `websocket-error`; the texts are diagnostics for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// DNS, TCP, TLS, a refused upgrade or a connection limit: the connection never opened.
     #[error("connection failed: {0}")]

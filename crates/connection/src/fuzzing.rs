@@ -52,7 +52,7 @@ impl Endpoint {
     ) -> Result<(Option<String>, Vec<u8>), Error> {
         let request = Request::new(config, self.settings())?;
         let done = tokio::time::timeout(request.timeout, handshake(&request, &mut transport)).await;
-        let (subprotocol, rest) = done.map_err(|_| Error::Timeout)?.map_err(|failure| failure.error)?;
+        let (subprotocol, rest) = done.map_err(|_| Error::Timeout)??;
         Ok((subprotocol, rest.to_vec()))
     }
 }

@@ -2,9 +2,8 @@
 //! header fields leave as given, in order, and so that every answer is checked.
 
 use crate::{
-    Error,
+    ConnectError, Error, Reason,
     engine::{derive_accept_key, generate_key},
-    failure::{Failure, Reason},
     head::Head,
     request::Request,
     transport::Transport,
@@ -17,14 +16,14 @@ use tokio::io::AsyncWriteExt;
 /// its answer.
 ///
 /// # Errors
-/// [`Failure`]: [`Error::AuthenticationFailed`] and [`Error::ConnectionFailed`] for a refusal,
+/// [`Error::AuthenticationFailed`] and [`Error::ConnectionFailed`] for a refusal,
 /// [`Error::Protocol`] for an answer that RFC 6455 section 4.1 does not allow.
 pub(crate) async fn handshake(
     request: &Request,
     transport: &mut impl Transport,
-) -> Result<(Option<String>, BytesMut), Failure> {
+) -> Result<(Option<String>, BytesMut), ConnectError> {
     let key = generate_key();
-    let failed = |error: std::io::Error| Error::ConnectionFailed(format!("the handshake cannot be sent: {error}"));
+    let failed = |error: std::io::Error| ConnectError::transport("the handshake cannot be sent", error);
     transport.write_all(&compose(request, &key)).await.map_err(failed)?;
     transport.flush().await.map_err(failed)?;
     let mut input = BytesMut::new();
@@ -66,12 +65,12 @@ pub(crate) fn lists(fields: &HeaderMap, name: HeaderName, element: &str) -> bool
         .any(|part| part.trim().eq_ignore_ascii_case(element))
 }
 
-fn check(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, Failure> {
+fn check(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, ConnectError> {
     // What the server wrote may repeat a token that the guest offered as a subprotocol.
     let broken = |what: &str, value: Option<&HeaderValue>| {
         let shown = value.map(|value| format!(": {value:?}")).unwrap_or_default();
         let say = |shown: &str| Error::Protocol(format!("the server's handshake {what}{shown} (RFC 6455 section 4.1)"));
-        Err(Failure { reason: Reason::Protocol, error: say(&shown), detail: Some(say("").to_string()) })
+        Err(ConnectError::quoting(Reason::Protocol, say(&shown), Some(say("").to_string())))
     };
     if !lists(&head.fields, header::UPGRADE, "websocket") {
         return broken("does not upgrade to websocket", None);
@@ -140,7 +139,7 @@ mod tests {
         };
         let request = request();
         let (outcome, _) = tokio::join!(handshake(&request, &mut near), server);
-        outcome.map(|(subprotocol, _)| subprotocol).map_err(|failure| failure.error)
+        outcome.map(|(subprotocol, _)| subprotocol).map_err(Error::from)
     }
 
     const GOOD: &str = "Upgrade: WebSocket\nConnection: keep-alive, upgrade\nSec-WebSocket-Accept: ACCEPT";

@@ -1,13 +1,9 @@
 //! Heads of HTTP/1.1 responses: of proxies and of servers that are asked to upgrade.
 
-use crate::{
-    Error,
-    failure::{Failure, Reason},
-    transport::Transport,
-};
+use crate::{ConnectError, Error, Reason, transport::Transport};
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use std::time::Duration;
+use std::{io, time::Duration};
 use tokio::{io::AsyncReadExt, time::timeout};
 
 /// The largest head that is read, in bytes.
@@ -32,23 +28,23 @@ impl Head {
     ///
     /// # Errors
     /// [`Error::ConnectionFailed`] where the transport ends, [`Error::Protocol`] for what is not HTTP.
-    pub(crate) async fn read(transport: &mut impl Transport, input: &mut BytesMut) -> Result<Head, Error> {
+    pub(crate) async fn read(transport: &mut impl Transport, input: &mut BytesMut) -> Result<Head, ConnectError> {
         loop {
-            if let Some(head) = Head::parse(input)? {
+            if let Some(head) = Head::parse(input).map_err(ConnectError::protocol)? {
                 if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS {
                     continue;
                 }
                 return Ok(head);
             }
             if input.len() >= MAX_HEAD {
-                return Err(Error::Protocol(format!("the response's head is larger than {MAX_HEAD} bytes")));
+                let why = format!("the response's head is larger than {MAX_HEAD} bytes");
+                return Err(ConnectError::protocol(Error::Protocol(why)));
             }
-            let failed = |why: String| Error::ConnectionFailed(format!("no response to the handshake: {why}"));
-            match transport.read_buf(input).await {
-                Ok(0) => return Err(failed("the peer closed the connection".to_owned())),
-                Ok(_) => {}
-                Err(error) => return Err(failed(error.to_string())),
-            }
+            let read = match transport.read_buf(input).await {
+                Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the peer closed the connection")),
+                read => read,
+            };
+            read.map_err(|error| ConnectError::transport("no response to the handshake", error))?;
         }
     }
 
@@ -89,7 +85,7 @@ impl Head {
         transport: &mut impl Transport,
         mut input: BytesMut,
         limit: Duration,
-    ) -> Failure {
+    ) -> ConnectError {
         let answer = format!("{who} answered {}", self.status);
         let mut text = answer.clone();
         if let Some(location) = self.text(header::LOCATION) {
@@ -104,7 +100,8 @@ impl Head {
             401 | 403 | 407 => Error::AuthenticationFailed(text),
             _ => Error::ConnectionFailed(text),
         };
-        Failure { error, reason: Reason::Refused, detail: Some(answer) }
+        let reason = Reason::Refused { status: self.status, headers: self.fields };
+        ConnectError::quoting(reason, error, Some(answer))
     }
 
     /// At most [`MAX_BODY`] bytes of the body, as far as it arrives in time.
@@ -161,7 +158,7 @@ mod tests {
         drop(far);
         let mut input = BytesMut::new();
         let head = Head::read(&mut near, &mut input).await.unwrap();
-        head.refusal("it", &mut near, input, BODY_WAIT).await.error
+        head.refusal("it", &mut near, input, BODY_WAIT).await.into()
     }
 
     #[tokio::test]
@@ -199,7 +196,7 @@ mod tests {
             let refused = async {
                 let mut input = BytesMut::new();
                 let head = Head::read(&mut near, &mut input).await.unwrap();
-                let error = head.refusal("it", &mut near, input, BODY_WAIT).await.error;
+                let error = Error::from(head.refusal("it", &mut near, input, BODY_WAIT).await);
                 drop(near);
                 error
             };
@@ -275,7 +272,7 @@ mod tests {
             far.write_all(answer).await.unwrap();
             drop(far);
             let error = Head::read(&mut near, &mut BytesMut::new()).await.unwrap_err();
-            assert!(matches!(error, Error::Protocol(_)), "{error}");
+            assert!(matches!(error.error(), Error::Protocol(_)), "{error}");
         }
     }
 }

@@ -53,6 +53,7 @@ pub use accept::{Refusal, Upgrade};
 pub use connection::{Connection, ConnectionState};
 pub use endpoint::Endpoint;
 pub use error::Error;
+pub use failure::{ConnectError, Reason, Step, TlsReason};
 pub use message::{CloseInfo, Message, MessageRef};
 pub use metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
 pub use policy::{Rule, RuleError};

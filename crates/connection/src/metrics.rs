@@ -1,7 +1,7 @@
 //! Counters of a host for its operators, declared once in [`METRICS`]: exporters and documentation are
 //! made of it.
 
-use crate::{failure::Reason, record::Outcome};
+use crate::{failure::Class, record::Outcome};
 use std::{
     slice,
     sync::{
@@ -19,7 +19,7 @@ pub struct Metrics(Arc<Counters>);
 struct Counters {
     active: AtomicU64,
     opened: AtomicU64,
-    failed: [AtomicU64; Reason::NAMES.len()],
+    failed: [AtomicU64; Class::NAMES.len()],
     closed: [AtomicU64; Outcome::NAMES.len()],
     messages: [AtomicU64; Direction::NAMES.len()],
     bytes: [AtomicU64; Direction::NAMES.len()],
@@ -92,7 +92,7 @@ pub const METRICS: &[Metric] = &[
         kind: MetricKind::Counter,
         description: "Connections that did not open, by reason.",
         attribute: Some("error.type"),
-        attribute_values: &Reason::NAMES,
+        attribute_values: &Class::NAMES,
         read: |counters| &counters.failed,
     },
     Metric {
@@ -176,8 +176,8 @@ impl Metrics {
         self.0.opened.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn failed(&self, reason: Reason) {
-        self.0.failed[reason as usize].fetch_add(1, Relaxed);
+    pub(crate) fn failed(&self, class: Class) {
+        self.0.failed[class as usize].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn closed(&self, outcome: Outcome) {

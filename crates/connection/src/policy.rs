@@ -136,10 +136,7 @@ impl Policy {
     /// # Errors
     /// [`Error::AuthenticationFailed`] that names the rule which would grant it.
     pub(crate) fn check_address(&self, host: &Host<String>, address: IpAddr, port: u16) -> Result<(), Error> {
-        let by_name = match host {
-            Host::Domain(name) => self.grants_name(name, port),
-            Host::Ipv4(_) | Host::Ipv6(_) => self.grants(port, |pattern| *pattern == Pattern::Any),
-        };
+        let by_name = self.grants_host(host, port);
         let by_address = self.grants_address(address, port);
         // A name that goes through DNS needs a rule of its own: an address rule grants addresses.
         let literal = !matches!(host, Host::Domain(name) if !is_localhost(name));
@@ -153,6 +150,14 @@ impl Policy {
                 Err(refused(&address.to_string(), port, "no rule names this address"))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Whether a rule names the host, whatever its addresses are.
+    pub(crate) fn grants_host(&self, host: &Host<String>, port: u16) -> bool {
+        match host {
+            Host::Domain(name) => self.grants_name(name, port),
+            Host::Ipv4(_) | Host::Ipv6(_) => self.grants(port, |pattern| *pattern == Pattern::Any),
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::{
     CloseInfo, Error, MessageRef,
     engine::{Role, Violation},
-    failure::{Failure, Reason},
+    failure::{Class, ConnectError},
     message::NO_STATUS,
     metrics::{Direction, Metrics},
 };
@@ -96,18 +96,23 @@ impl Attempt {
         self.span.in_scope(|| tracing::info!(target: TARGET, subprotocol, address, elapsed_ms, "opened"));
     }
 
-    /// Gives what the guest is told.
-    pub(crate) fn failed(mut self, failure: Failure) -> Error {
-        self.end(failure.reason, failure.detail.as_deref());
-        failure.error
+    /// Logs and counts the failure, and gives it back.
+    pub(crate) fn failed(mut self, failure: ConnectError) -> ConnectError {
+        self.end(failure.reason().into(), failure.detail());
+        failure
     }
 
-    fn end(&mut self, reason: Reason, error: Option<&str>) {
+    /// For a request that was not answered with an upgrade.
+    pub(crate) fn declined(mut self) {
+        self.end(Class::Refused, Some("the request was not answered with an upgrade"));
+    }
+
+    fn end(&mut self, class: Class, error: Option<&str>) {
         self.is_over = true;
-        self.metrics.failed(reason);
+        self.metrics.failed(class);
         // Whoever runs the host may want to change what it does not grant.
-        let concerns_operator = matches!(reason, Reason::Denied | Reason::Limit) && self.warnings.count();
-        let (reason, elapsed_ms) = (Reason::NAMES[reason as usize], millis_since(self.began));
+        let concerns_operator = matches!(class, Class::Denied | Class::Limit) && self.warnings.count();
+        let (reason, elapsed_ms) = (Class::NAMES[class as usize], millis_since(self.began));
         self.span.in_scope(|| {
             if concerns_operator {
                 tracing::warn!(target: TARGET, reason, error, elapsed_ms, "not opened");
@@ -121,7 +126,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.is_over {
-            self.end(Reason::Abandoned, None);
+            self.end(Class::Abandoned, None);
         }
     }
 }

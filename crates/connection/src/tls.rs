@@ -1,6 +1,6 @@
 //! TLS towards servers: rustls, with the built-in roots, the system's, and the operator's.
 
-use crate::{Error, SettingError, Settings, error::chain, transport::Transport};
+use crate::{ConnectError, Error, SettingError, Settings, error::chain, transport::Transport};
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
@@ -59,15 +59,19 @@ impl Tls {
         &self,
         host: &Host<String>,
         transport: T,
-    ) -> Result<tokio_rustls::client::TlsStream<T>, Error> {
+    ) -> Result<tokio_rustls::client::TlsStream<T>, ConnectError> {
         let name = match host {
-            Host::Domain(name) => ServerName::try_from(name.clone())
-                .map_err(|error| Error::InvalidUrl(format!("{name:?} cannot be the name of a TLS server: {error}")))?,
+            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|error| {
+                let why = format!("{name:?} cannot be the name of a TLS server: {error}");
+                ConnectError::invalid_request(Error::InvalidUrl(why))
+            })?,
             Host::Ipv4(address) => ServerName::IpAddress((*address).into()),
             Host::Ipv6(address) => ServerName::IpAddress((*address).into()),
         };
-        let failed = |error: std::io::Error| Error::ConnectionFailed(format!("TLS with {host}: {}", chain(&error)));
-        self.0.connect(name, transport).await.map_err(failed)
+        self.0.connect(name, transport).await.map_err(|cause| {
+            let error = Error::ConnectionFailed(format!("TLS with {host}: {}", chain(&cause)));
+            ConnectError::tls(error, cause)
+        })
     }
 }
 

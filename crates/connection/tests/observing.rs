@@ -128,11 +128,11 @@ async fn a_full_guest_and_an_invalid_request_and_an_abandoned_connect_count_as_s
     {
         let mut connecting = Box::pin(endpoint.connect(to(&url)));
         assert!(waits(&mut connecting).await);
-        assert!(matches!(endpoint.connect(to(&url)).await.err(), Some(Error::ConnectionFailed(_))));
+        assert!(matches!(error_of(&endpoint, &url).await, Error::ConnectionFailed(_)));
     }
     let mut invalid = to(&url);
     invalid.subprotocols = vec!["bearer".to_owned(), "c2VjcmV0==".to_owned()];
-    assert!(matches!(endpoint.connect(invalid).await.err(), Some(Error::Protocol(_))));
+    assert!(matches!(endpoint.connect(invalid).await.err().unwrap().error(), Error::Protocol(_)));
     drop(listener);
     let failed = |reason| format!("connections.failed {reason}");
     assert_counts(&endpoint, &[(&failed("limit"), 1), (&failed("abandoned"), 1), (&failed("invalid_request"), 1)]);
@@ -168,7 +168,7 @@ async fn no_credentials_path_query_header_or_answer_is_logged() {
     };
     let bearer = ConnectConfig { subprotocols: vec!["bearer".into(), "hidden9".into()], ..config() };
     let (misled, ()) = soon(async { tokio::join!(endpoint.connect(bearer), misled) }).await;
-    assert!(matches!(misled.err().unwrap(), Error::Protocol(why) if why.contains("bearer, hidden9")));
+    assert!(matches!(misled.err().unwrap().error(), Error::Protocol(why) if why.contains("bearer, hidden9")));
     let strict = Endpoint::new(websocket_connection::Settings::default()).unwrap();
     soon(strict.connect(config())).await.err().unwrap();
     let logged = logged(&url);

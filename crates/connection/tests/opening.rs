@@ -15,7 +15,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use websocket_connection::{ConnectConfig, Connection, Endpoint, Error, Settings};
+use websocket_connection::{
+    ConnectConfig, ConnectError, Connection, Endpoint, Error, Reason, Settings, Step, TlsReason,
+};
 
 /// Dials a server that gets this far with the opening handshake.
 async fn dial(
@@ -29,7 +31,8 @@ async fn dial(
         peer
     };
     let endpoint = endpoint(&[]);
-    soon(async { tokio::join!(endpoint.connect(config), server) }).await
+    let (connection, peer) = soon(async { tokio::join!(endpoint.connect(config), server) }).await;
+    (connection.map_err(Error::from), peer)
 }
 
 /// What `connect` gives when the server answers its request with these bytes.
@@ -88,7 +91,9 @@ async fn a_stall_on_the_way_ends_with_the_time_limit_and_the_socket() {
         let config = ConnectConfig { timeout: Some(limit), ..to(url.replacen("ws", scheme, 1)) };
         let start = Instant::now();
         let (connection, mut tcp) = soon(async { tokio::join!(endpoint.connect(config), server) }).await;
-        assert_eq!(connection.err(), Some(Error::Timeout), "{scheme} {begun}");
+        let failure = connection.err().unwrap();
+        let step = if scheme == "wss" { Step::Tls } else { Step::Handshake };
+        assert_eq!((failure.error(), failure.reason()), (&Error::Timeout, &Reason::Timeout(step)), "{scheme} {begun}");
         assert!(start.elapsed() >= limit && start.elapsed() < Duration::from_secs(5));
         // It ends what it began.
         soon(tokio::io::copy(&mut tcp, &mut tokio::io::sink())).await.unwrap();
@@ -177,7 +182,8 @@ async fn a_destination_or_a_request_that_is_refused_opens_no_tcp_connection() {
         }
     }
     let bad = ConnectConfig { headers: vec![("Upgrade".to_owned(), "h2c".to_owned())], ..to(&url) };
-    assert!(matches!(soon(endpoint(&[]).connect(bad)).await.err(), Some(Error::Protocol(_))));
+    let refused = soon(endpoint(&[]).connect(bad)).await.err().unwrap();
+    assert!(matches!((refused.error(), refused.reason()), (Error::Protocol(_), Reason::InvalidRequest)));
     assert!(matches!(error_of(&endpoint(&[]), &format!("{url}#fragment")).await, Error::InvalidUrl(_)));
     nobody_dialled(&listener).await;
 }
@@ -268,13 +274,15 @@ async fn tcp_alone_is_dialled_under_the_same_policy_and_limits() {
     let tcp = soon(endpoint.connect_tcp(&authority)).await.unwrap();
     assert_eq!(tcp.peer_addr().unwrap(), listener.local_addr().unwrap());
     assert_counts(&endpoint, &[]);
-    assert!(
-        matches!(endpoint.connect_tcp(&authority).await, Err(Error::ConnectionFailed(why)) if why.contains("max-connections"))
-    );
+    let failed = async |authority: &str| endpoint.connect_tcp(authority).await.err().unwrap();
+    let full = failed(&authority).await;
+    assert_eq!(*full.reason(), Reason::Limit { setting: "max-connections" });
+    assert!(matches!(full.error(), Error::ConnectionFailed(why) if why.contains("max-connections")));
     drop(tcp);
-    let denied = endpoint.connect_tcp("192.0.2.1:80").await;
-    assert!(matches!(denied, Err(Error::AuthenticationFailed(_))));
-    assert!(matches!(endpoint.connect_tcp("no port").await, Err(Error::InvalidUrl(_))));
+    let denied = failed("192.0.2.1:80").await;
+    assert_eq!(*denied.reason(), Reason::Denied { address: None });
+    assert!(matches!(denied.error(), Error::AuthenticationFailed(_)));
+    assert!(matches!(failed("no port").await.error(), Error::InvalidUrl(_)));
     assert_counts(
         &endpoint,
         &[("connections.failed limit", 1), ("connections.failed denied", 1), ("connections.failed invalid_request", 1)],
@@ -282,4 +290,106 @@ async fn tcp_alone_is_dialled_under_the_same_policy_and_limits() {
     let logged = logged(&format!("tcp://{authority}"));
     assert_eq!(messages(&logged), ["opening", "opened", "opening", "not opened"]);
     assert_eq!(logged[1].get("address"), authority);
+}
+
+/// Why this URL cannot be dialled, with the settings given.
+async fn failure(settings: &[(&str, &str)], url: &str) -> ConnectError {
+    soon(endpoint(settings).connect(to(url))).await.err().expect("this must not connect")
+}
+
+/// The kind of the operating system's error that caused a failure.
+fn cause(failure: &ConnectError) -> Option<std::io::ErrorKind> {
+    std::error::Error::source(failure)?.downcast_ref().map(std::io::Error::kind)
+}
+
+#[tokio::test]
+async fn a_failed_connect_says_what_failed_and_keeps_its_cause() {
+    use std::io::ErrorKind::{ConnectionRefused, UnexpectedEof};
+    let (listener, url) = listen().await;
+    drop(listener);
+    let refused = failure(&[], &url).await;
+    assert_eq!((refused.reason(), cause(&refused)), (&Reason::Tcp(ConnectionRefused), Some(ConnectionRefused)));
+    assert!(!refused.is_at_proxy());
+
+    let unknown = failure(&[("allow", "*.invalid")], "ws://nobody.invalid/").await;
+    assert_eq!(*unknown.reason(), Reason::Dns, "{unknown}");
+    assert!(cause(&unknown).is_some() && unknown.to_string().contains("nobody.invalid"), "{unknown}");
+
+    for (answer, reason) in [
+        ("", Reason::Transport(UnexpectedEof)),
+        ("SSH-2.0-x\r\n\r\n", Reason::Protocol),
+        ("HTTP/1.1 101 Up\r\n\r\n", Reason::Protocol),
+    ] {
+        let (listener, url) = listen().await;
+        let server = async {
+            let mut peer = Peer::accept(&listener).await;
+            peer.write(answer).await;
+        };
+        let (failure, ()) = soon(async { tokio::join!(failure(&[], &url), server) }).await;
+        assert_eq!(*failure.reason(), reason, "{answer:?}: {failure}");
+    }
+
+    let (listener, url) = listen().await;
+    let server = async {
+        let mut peer = Peer::accept(&listener).await;
+        peer.write("HTTP/1.1 429 No\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n").await;
+    };
+    let (failure, ()) = soon(async { tokio::join!(failure(&[], &url), server) }).await;
+    match failure.reason() {
+        Reason::Refused { status, headers } => {
+            assert_eq!((status.as_u16(), headers["retry-after"].as_bytes()), (429, &b"7"[..]));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_denial_names_the_address_only_where_the_host_is_granted() {
+    for (allow, url, address) in [
+        ("example.com", "ws://localhost:9/", None),
+        ("example.com", "ws://127.0.0.1:9/", None),
+        ("*", "ws://127.0.0.1:9/", Some("127.0.0.1")),
+        ("*", "ws://localhost:9/", Some("::1")),
+    ] {
+        let mut settings = Settings::default();
+        settings.set("allow", allow).unwrap();
+        let denied = soon(Endpoint::new(settings).unwrap().connect(to(url))).await.err().unwrap();
+        let address = address.map(|address| address.parse().unwrap());
+        assert_eq!(*denied.reason(), Reason::Denied { address }, "{allow} {url}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_tls_session_says_what_failed() {
+    let alert = [21, 3, 3, 0, 2, 2, 40];
+    for (answer, reason) in [
+        (&alert[..], TlsReason::Alert(40)),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", TlsReason::Protocol),
+        (b"", TlsReason::Transport(std::io::ErrorKind::UnexpectedEof)),
+    ] {
+        let (listener, url) = listen().await;
+        let server = async {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            tcp.write_all(answer).await.unwrap();
+            tcp.shutdown().await.unwrap();
+            // Until the client is done: unread bytes would turn the end into a reset.
+            let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
+        };
+        let dialled = async { failure(&[], &url.replacen("ws", "wss", 1)).await };
+        let (failure, ()) = soon(async { tokio::join!(dialled, server) }).await;
+        assert_eq!(*failure.reason(), Reason::Tls(reason), "{failure}");
+        assert!(std::error::Error::source(&failure).is_some());
+    }
+}
+
+#[tokio::test]
+async fn what_fails_at_the_proxy_is_told_apart_from_what_fails_at_the_server() {
+    let (at, served) = proxy("HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n").await;
+    let refused = failure(&[("proxy", &format!("http://{at}"))], "ws://127.0.0.1:9/").await;
+    assert!(refused.is_at_proxy() && matches!(refused.reason(), Reason::Refused { status, .. } if *status == 407));
+    soon(served).await.unwrap();
+    let (listener, url) = listen().await;
+    drop(listener);
+    let unreachable = failure(&[("proxy", &url.replacen("ws", "http", 1))], "ws://127.0.0.1:9/").await;
+    assert!(unreachable.is_at_proxy() && matches!(unreachable.reason(), Reason::Tcp(_)), "{unreachable:?}");
 }

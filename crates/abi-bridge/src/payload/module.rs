@@ -75,6 +75,7 @@ impl fmt::Display for Shape {
 
 /// Why a module is no guest of this ABI.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoadError {
     /// An instance does not start.
     #[error("it does not start: {0:#}")]

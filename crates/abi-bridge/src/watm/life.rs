@@ -58,6 +58,7 @@ pub struct Options {
 
 /// A role that a module cannot play, or cannot be linked for.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RoleError {
     /// It lacks the role's export.
     #[error("it cannot {role}, since it does not export `{export}`; it can {roles}")]
@@ -76,6 +77,7 @@ pub enum RoleError {
 
 /// Why a connection through a transport ended before its time.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum RunError {
     /// A call gave a negative number.
     #[error("`{call}` of the transport gave {code}{}", .dial_failure.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]

@@ -33,6 +33,7 @@ pub struct Roles {
 
 /// Why a module is no transport.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum LoadError {
     /// It is no valid WebAssembly.
     #[error("it does not compile: {0}")]

@@ -4,6 +4,7 @@ use super::{SETTINGS, Setting};
 
 /// A value that a setting does not take, or a name that no setting has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum SettingError {
     /// No setting has this name.
     #[error("there is no setting `{}`; {}", .0, suggestion(.0))]

@@ -80,7 +80,7 @@ pub(crate) async fn open_as(endpoint: &Endpoint, wishes: ConnectConfig) -> (Conn
 
 /// Why this URL cannot be dialled.
 pub(crate) async fn error_of(endpoint: &Endpoint, url: &str) -> Error {
-    soon(endpoint.connect(to(url))).await.err().expect("this must not connect")
+    soon(endpoint.connect(to(url))).await.err().expect("this must not connect").into()
 }
 
 /// Opens a connection and sends a message there and back.
@@ -158,6 +158,6 @@ fn answer(
     };
     upgrade.choose("chat");
     let response = upgrade.response();
-    tokio::spawn(async move { accepted.send(upgrade.accept().await).await });
+    tokio::spawn(async move { accepted.send(upgrade.accept().await.map_err(Error::from)).await });
     response
 }

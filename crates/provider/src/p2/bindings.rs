@@ -42,6 +42,8 @@ impl From<native::Error> for WebsocketError {
             native::Error::Timeout => WebsocketError::Timeout,
             native::Error::InvalidMessage(why) => WebsocketError::InvalidMessage(why),
             native::Error::Io(why) => WebsocketError::Io(why),
+            // The package has no other variant.
+            other => WebsocketError::Io(other.to_string()),
         }
     }
 }

@@ -10,7 +10,7 @@ use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource, ResourceType},
 };
-use websocket_connection::Connection;
+use websocket_connection::{Connection, Error};
 
 /// The versions of the package that guests may import. Their shape is one and the same.
 pub const VERSIONS: [&str; 2] = ["0.1.0-draft", "0.1.1-draft"];
@@ -39,7 +39,7 @@ fn add_version<T: WebsocketView + 'static>(linker: &mut Linker<T>, version: &str
             let view = store.data_mut().websocket();
             Ok((match view.ctx.endpoint().connect(config.into()).await {
                 Ok(connection) => Ok(view.table.push(Arc::new(connection))?),
-                Err(error) => Err(WebsocketError::from(error)),
+                Err(failure) => Err(WebsocketError::from(Error::from(failure))),
             },))
         })
     })?;

@@ -26,6 +26,8 @@ impl From<native::Error> for WebsocketError {
             native::Error::Timeout => WebsocketError::Timeout,
             native::Error::InvalidMessage(why) => WebsocketError::InvalidMessage(why),
             native::Error::Io(why) => WebsocketError::IoError(why),
+            // The package has no other variant.
+            other => WebsocketError::IoError(other.to_string()),
         }
     }
 }

@@ -38,6 +38,7 @@ pub trait Stores: Send + Sync {
 
 /// Why a call of a store failed, by the statuses that guests are told.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum StoreError {
     /// 1: the store was not imported.
     #[error("there is no such store: import it first")]
