@@ -19,6 +19,11 @@ pub(crate) fn arguments(command: Command, concerns: impl Fn(&Setting) -> bool) -
         .args(SETTINGS.iter().filter(|setting| concerns(setting)).map(argument))
 }
 
+/// The flag of one setting.
+pub(crate) fn flag(name: &str) -> Option<Arg> {
+    SETTINGS.iter().find(|setting| setting.name == name).map(argument)
+}
+
 fn argument(setting: &'static Setting) -> Arg {
     let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
     Arg::new(setting.name)
@@ -115,7 +120,7 @@ mod tests {
     #[test]
     fn a_typo_is_named_with_what_was_meant() {
         assert!(parse("recieve-wait = \"1s\"").unwrap_err().contains("did you mean `receive-wait`?"));
-        assert!(parse("zzz = 1").unwrap_err().contains("there are allow, receive-wait"));
+        assert!(parse("zzz = 1").unwrap_err().contains("there are allow, allow-origin"));
         assert!(parse("receive-wait = \"1x\"").unwrap_err().contains("500ms"));
         assert!(parse("[allow]\na = 1").unwrap_err().contains("is a table"));
         assert!(parse("allow = [").unwrap_err().contains("line 1"));

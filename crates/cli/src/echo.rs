@@ -1,7 +1,7 @@
 //! `echo`: a WebSocket server that sends every message back, to develop guests against.
 
 use crate::{
-    answer,
+    answer, config,
     listen::{Listener, Service},
     stop::StopRequests,
 };
@@ -18,6 +18,9 @@ use tokio_rustls::rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8Ke
 use tracing::Instrument;
 use websocket_connection::{Endpoint, Error, Message, Settings, Upgrade};
 
+/// The setting of the core that is a flag here.
+const ALLOW_ORIGIN: &str = "allow-origin";
+
 pub(crate) fn command() -> Command {
     Command::new("echo")
         .about("Serves WebSockets that send every message back; Ctrl-C closes them with 1001")
@@ -33,6 +36,11 @@ pub(crate) fn command() -> Command {
                 .long("tls")
                 .action(ArgAction::SetTrue)
                 .help("Serve wss:// under a throw-away authority, whose certificate's path is printed"),
+        )
+        .args(
+            config::flag(ALLOW_ORIGIN).map(|flag| {
+                flag.help("An origin whose pages may connect, beside the server's own; without it, all may")
+            }),
         )
 }
 
@@ -58,6 +66,12 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     settings.max_message_size = settings.max_message_size_limit;
     // Clients may be silent for as long as they like; the keep-alive finds the dead ones.
     settings.receive_wait = Duration::from_secs(3600);
+    let origins = matches.get_many::<String>(ALLOW_ORIGIN).into_iter().flatten();
+    // Pages under development have any origin, and nothing here is worth protecting from one.
+    let origins: Vec<&str> = origins.map(String::as_str).collect();
+    for origin in if origins.is_empty() { vec!["*"] } else { origins } {
+        settings.set(ALLOW_ORIGIN, origin)?;
+    }
     let endpoint = Endpoint::new(settings)?;
     let (end, ending) = watch::channel(false);
     let service = Echo { endpoint: endpoint.clone(), stop: ending.clone() };
@@ -77,8 +91,8 @@ struct Echo {
 }
 
 impl Service for Echo {
-    async fn answer(&self, mut request: Request<Incoming>, _secure: bool) -> Response<Full<Bytes>> {
-        let mut upgrade = match self.endpoint.upgrade(&mut request) {
+    async fn answer(&self, mut request: Request<Incoming>, secure: bool) -> Response<Full<Bytes>> {
+        let mut upgrade = match self.endpoint.upgrade(&mut request, secure) {
             Ok(upgrade) => upgrade,
             Err(refusal) => return refusal.response(),
         };

@@ -26,6 +26,7 @@ use tokio_rustls::{
     },
 };
 use tracing::Instrument;
+use websocket_connection::check_request;
 
 /// How long a client may take for its TLS handshake, and for the head of each request.
 const CLIENT_WAIT: Duration = Duration::from_secs(30);
@@ -133,7 +134,13 @@ async fn http(
 ) -> anyhow::Result<()> {
     let answer = service_fn(move |request| {
         let service = service.clone();
-        async move { Ok::<_, Infallible>(service.answer(request, secure).await) }
+        async move {
+            let response = match check_request(&request, secure) {
+                Ok(_) => service.answer(request, secure).await,
+                Err(refusal) => refusal.response(),
+            };
+            Ok::<_, Infallible>(response)
+        }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(CLIENT_WAIT);

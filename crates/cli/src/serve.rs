@@ -29,7 +29,8 @@ use websocket_connection::Endpoint;
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
 const RECEIVE_WAIT: Duration = Duration::from_secs(3600);
 /// The settings of the core that concern connections which are accepted.
-const SETTINGS: [&str; 8] = [
+const SETTINGS: [&str; 9] = [
+    "allow-origin",
     "close-timeout",
     "write-timeout",
     "keepalive",

@@ -273,13 +273,13 @@ struct Upgrades {
 }
 
 impl Service for Upgrades {
-    async fn answer(&self, mut request: Request<Incoming>, _secure: bool) -> Response<Full<Bytes>> {
+    async fn answer(&self, mut request: Request<Incoming>, secure: bool) -> Response<Full<Bytes>> {
         if request.uri().path() != &*self.path {
             let mut response = Response::new(Full::from("there is nothing here\n"));
             *response.status_mut() = StatusCode::NOT_FOUND;
             return response;
         }
-        match self.host.endpoint.upgrade(&mut request) {
+        match self.host.endpoint.upgrade(&mut request, secure) {
             Ok(upgrade) => {
                 let response = upgrade.response();
                 let host = Arc::clone(&self.host);

@@ -8,10 +8,11 @@ use crate::{
     handshake::lists,
     record::Attempt,
     request::is_token,
+    target::check_request,
     transport::unwrap,
 };
 use data_encoding::BASE64;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority};
 use hyper::upgrade::OnUpgrade;
 use std::io;
 
@@ -34,13 +35,16 @@ pub(crate) struct Admission {
 }
 
 impl Upgrade {
-    /// Checks a request, and asks for admission if it is one of RFC 6455 section 4.2.1.
+    /// Checks a request, and asks for admission if it is one of RFC 6455 section 4.2.1. `admit` gets the authority
+    /// that the request is for.
     pub(crate) fn new<B>(
         request: &mut Request<B>,
-        admit: impl FnOnce() -> Result<Admission, Refusal>,
+        secure: bool,
+        admit: impl FnOnce(&HeaderMap, Option<&Authority>) -> Result<Admission, Refusal>,
     ) -> Result<Self, Refusal> {
+        let authority = check_request(request, secure)?;
         let (accept, offered) = check(request)?;
-        let admission = admit()?;
+        let admission = admit(request.headers(), authority.as_ref())?;
         let target = request.uri().to_string();
         let on_upgrade = hyper::upgrade::on(request);
         Ok(Upgrade { on_upgrade, subprotocol: None, target, accept, offered, admission })
@@ -100,7 +104,7 @@ impl Upgrade {
 /// The key to accept with and the subprotocols on offer.
 fn check<B>(request: &Request<B>) -> Result<(String, Vec<String>), Refusal> {
     let fields = request.headers();
-    let refuse = |status, reason| Err(Refusal { status, reason });
+    let refuse = |status, reason| Err(Refusal { status, reason, closes: false });
     let bad = |reason| refuse(StatusCode::BAD_REQUEST, reason);
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
@@ -111,8 +115,14 @@ fn check<B>(request: &Request<B>) -> Result<(String, Vec<String>), Refusal> {
     if !lists(fields, header::UPGRADE, "websocket") || !lists(fields, header::CONNECTION, "upgrade") {
         return refuse(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket; ask for an upgrade");
     }
-    if !fields.contains_key(header::HOST) {
-        return bad("the request has no Host");
+    // Frames follow at once; a body would be taken for them.
+    if fields.contains_key(header::TRANSFER_ENCODING)
+        || fields.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes().iter().any(|digit| *digit != b'0'))
+    {
+        return Err(Refusal::closing(StatusCode::BAD_REQUEST, "a request for an upgrade has no body"));
+    }
+    if fields.contains_key(header::EXPECT) {
+        return refuse(StatusCode::EXPECTATION_FAILED, "a request for an upgrade has no body to expect anything for");
     }
     if fields.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
         return refuse(StatusCode::UPGRADE_REQUIRED, "the WebSocket version is 13");
@@ -147,6 +157,8 @@ fn subprotocols(fields: &HeaderMap) -> Option<Vec<String>> {
 pub struct Refusal {
     status: StatusCode,
     reason: &'static str,
+    /// Whether the connection ends with the response.
+    closes: bool,
 }
 
 impl Refusal {
@@ -154,11 +166,31 @@ impl Refusal {
     pub(crate) const FULL: Refusal = Refusal {
         status: StatusCode::SERVICE_UNAVAILABLE,
         reason: "as many WebSockets are open here as may be; try again later",
+        closes: false,
     };
 
-    /// The HTTP status: what the request lacks, or 503 when no more connections are allowed.
+    /// For a page of another site.
+    pub(crate) const FOREIGN: Refusal = Refusal {
+        status: StatusCode::FORBIDDEN,
+        reason: "pages of this origin may not open WebSockets here; whoever runs the server can allow it with \
+                 `allow-origin`",
+        closes: false,
+    };
+
+    /// A refusal whose response closes the connection.
+    pub(crate) fn closing(status: StatusCode, reason: &'static str) -> Self {
+        Refusal { status, reason, closes: true }
+    }
+
+    /// The HTTP status: what is wrong with the request, 403 for a page of another site, or 503 when no more
+    /// connections are allowed.
     pub fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Whether the request gets this response even from a server that could answer it otherwise than with an upgrade.
+    pub fn is_final(&self) -> bool {
+        self.closes || matches!(self.status, StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE)
     }
 
     /// The response that tells the client, with the reason as its body (RFC 6455 section 4.2.2).
@@ -167,6 +199,9 @@ impl Refusal {
         *response.status_mut() = self.status;
         let fields = response.headers_mut();
         fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if self.closes {
+            fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.status == StatusCode::UPGRADE_REQUIRED {
             fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
@@ -204,7 +239,7 @@ mod tests {
     fn a_good_request_is_answered_as_in_the_rfc() {
         let endpoint = Endpoint::new(Settings::default()).unwrap();
         let mut request = request(&[("sec-websocket-protocol", Some("chat, log"))]);
-        let mut upgrade = endpoint.upgrade(&mut request).ok().unwrap();
+        let mut upgrade = endpoint.upgrade(&mut request, false).ok().unwrap();
         assert_eq!(upgrade.subprotocols(), ["chat", "log"]);
         upgrade.choose("other");
         assert!(!upgrade.response::<()>().headers().contains_key("sec-websocket-protocol"));
@@ -218,7 +253,6 @@ mod tests {
     #[test]
     fn every_check_of_the_rfc_refuses_with_a_status_of_its_own() {
         for (name, value, status) in [
-            ("host", None, 400),
             ("connection", Some("close"), 426),
             ("upgrade", Some("h2c"), 426),
             ("sec-websocket-version", Some("8"), 426),
@@ -227,6 +261,9 @@ mod tests {
             ("sec-websocket-key", Some("c2hvcnQ="), 400),
             ("sec-websocket-protocol", Some("a, a"), 400),
             ("sec-websocket-protocol", Some("a b"), 400),
+            ("content-length", Some("1"), 400),
+            ("transfer-encoding", Some("chunked"), 400),
+            ("expect", Some("100-continue"), 417),
         ] {
             let refusal = check(&request(&[(name, value)])).unwrap_err();
             assert_eq!(refusal.response::<String>().status(), status, "{name}: {value:?}");
@@ -234,5 +271,39 @@ mod tests {
         let mut post = request(&[]);
         *post.method_mut() = Method::POST;
         assert_eq!(check(&post).unwrap_err().status, 405);
+        assert!(check(&request(&[("content-length", Some("0"))])).is_ok());
+    }
+
+    #[test]
+    fn a_page_of_another_site_is_refused_unless_its_origin_is_allowed() {
+        let upgrade = |allow: &[&str], origin: &str, secure: bool| {
+            let mut settings = Settings::default();
+            allow.iter().for_each(|origin| settings.set("allow-origin", origin).unwrap());
+            let endpoint = Endpoint::new(settings).unwrap();
+            endpoint
+                .upgrade(&mut request(&[("origin", Some(origin))]), secure)
+                .map(drop)
+                .map_err(|refusal| refusal.status)
+        };
+        assert_eq!(upgrade(&[], "http://example.com", false), Ok(()));
+        assert_eq!(upgrade(&[], "http://example.com", true), Err(StatusCode::FORBIDDEN));
+        assert_eq!(upgrade(&[], "https://example.com", true), Ok(()));
+        for origin in ["http://example.org", "null"] {
+            assert_eq!(upgrade(&[], origin, false), Err(StatusCode::FORBIDDEN));
+            assert_eq!(upgrade(&["*"], origin, false), Ok(()));
+        }
+        assert_eq!(upgrade(&["http://example.net, http://example.org"], "http://example.org", false), Ok(()));
+    }
+
+    #[test]
+    fn two_hosts_are_refused() {
+        let mut request = request(&[]);
+        request.headers_mut().append("host", HeaderValue::from_static("example.com"));
+        let refusal = Endpoint::new(Settings::default()).unwrap().upgrade(&mut request, false).err().unwrap();
+        let response = refusal.response::<String>();
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["connection"]),
+            (400, &HeaderValue::from_static("close"))
+        );
     }
 }

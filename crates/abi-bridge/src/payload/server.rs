@@ -12,12 +12,12 @@ use super::{
     worker::{HttpResponse, Outcome, Request, Worker},
 };
 use bytes::Bytes;
-use http::{HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 use wasmtime::Linker;
 use wasmtime_wasi::p1::WasiP1Ctx;
-use websocket_connection::Endpoint;
+use websocket_connection::{Endpoint, check_request};
 
 /// How many callbacks' time a request may take, with its place in the queue.
 const CALLBACKS_OF_REQUEST: u32 = 6;
@@ -122,13 +122,17 @@ impl Server {
             return plain(StatusCode::SERVICE_UNAVAILABLE, "this server has no instance");
         };
         let mut head = http::Request::from_parts(parts, ());
-        let upgrade = worker.endpoint().upgrade(&mut head);
+        let authority = match check_request(&head, secure) {
+            Ok(authority) => authority,
+            Err(refusal) => return refusal.response(),
+        };
+        let upgrade = worker.endpoint().upgrade(&mut head, secure);
         if let Err(refusal) = &upgrade
-            && refusal.status() == StatusCode::SERVICE_UNAVAILABLE
+            && refusal.is_final()
         {
             return refusal.response();
         }
-        let asked = self.prepare(&head.into_parts().0, body, secure).await;
+        let asked = self.prepare(&head.into_parts().0, authority, body, secure).await;
         let (method, payload, session) = match asked {
             Ok(asked) => asked,
             Err(response) => {
@@ -155,6 +159,7 @@ impl Server {
     async fn prepare<B>(
         &self,
         head: &Parts,
+        authority: Option<Authority>,
         body: B,
         secure: bool,
     ) -> Result<(Option<&'static str>, Bytes, Option<String>), HttpResponse>
@@ -168,7 +173,7 @@ impl Server {
             return Ok((None, Bytes::new(), session));
         }
         let method = self.handler(&head.method).ok_or_else(|| self.not_allowed())?;
-        let reading = read_request(head, body, secure, self.endpoint.settings().max_message_size);
+        let reading = read_request(head, authority, body, secure, self.endpoint.settings().max_message_size);
         let request = match timeout(BODY_WAIT, reading).await {
             Ok(request) => request.map_err(|refused| refused.response())?,
             Err(_) => return Err(plain(StatusCode::REQUEST_TIMEOUT, "the request's body did not come in time")),

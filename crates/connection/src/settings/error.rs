@@ -56,6 +56,6 @@ mod tests {
     fn a_name_of_no_setting_is_told_with_what_was_meant() {
         let told = |name: &str| SettingError::Unknown(name.to_owned()).to_string();
         assert_eq!(told("recieve-wait"), "there is no setting `recieve-wait`; did you mean `receive-wait`?");
-        assert!(told("colour").starts_with("there is no setting `colour`; there are allow, receive-wait, "));
+        assert!(told("colour").starts_with("there is no setting `colour`; there are allow, allow-origin, "));
     }
 }

@@ -7,7 +7,7 @@ mod value;
 pub use error::SettingError;
 pub use value::Proxy;
 
-use crate::policy::Rule;
+use crate::{origin::OriginRule, policy::Rule};
 use std::{path::PathBuf, time::Duration};
 use value::{MAX_COUNT, count, duration, file_path, limit, list, size};
 
@@ -43,6 +43,8 @@ pub struct Settings {
     pub max_connections_total: usize,
     /// Destinations that a guest may dial; none, nothing.
     pub allow: Vec<Rule>,
+    /// Origins whose pages may open WebSockets to this host, beside its own.
+    pub allow_origin: Vec<OriginRule>,
     /// PEM files with roots to trust beside the built-in and the system's.
     pub ca_cert: Vec<PathBuf>,
     /// PEM file with the certificate chain that identifies this host to servers.
@@ -71,6 +73,7 @@ impl Default for Settings {
             max_connections: 1024,
             max_connections_total: 16384,
             allow: Vec::new(),
+            allow_origin: Vec::new(),
             ca_cert: Vec::new(),
             client_cert: None,
             client_key: None,
@@ -147,6 +150,15 @@ pub const SETTINGS: &[Setting] = &[
         apply: |s, v| {
             list(v, |rule| rule.parse().map(|rule| s.allow.push(rule)).map_err(|e: crate::RuleError| e.to_string()))
         },
+    },
+    Setting {
+        name: "allow-origin",
+        value: "ORIGIN",
+        default: None,
+        help: "An origin whose pages may open WebSockets where this host accepts them, such as https://example.com, \
+               beside the host's own origin; `*` for all. Clients that send no Origin may always",
+        repeatable: true,
+        apply: |s, v| list(v, |origin| origin.parse().map(|origin| s.allow_origin.push(origin))),
     },
     Setting {
         name: "receive-wait",
@@ -317,6 +329,7 @@ mod tests {
             ("allow", "localhost, *.example.com:443"),
             ("allow", "10.0.0.0/8"),
             ("proxy", "http://me:secret@proxy.example:3128"),
+            ("allow-origin", "https://example.com, http://localhost:3000"),
         ] {
             settings.set(name, value).unwrap();
         }
@@ -324,7 +337,7 @@ mod tests {
         assert_eq!(settings.max_message_size, 1024 * 1024);
         assert_eq!(settings.inbound_buffer, 4096);
         assert!(!settings.keepalive);
-        assert_eq!(settings.allow.len(), 3);
+        assert_eq!((settings.allow.len(), settings.allow_origin.len()), (3, 2));
         assert_eq!(settings.proxy.as_ref().map(|proxy| proxy.url().username()), Some("me"));
         assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
     }
@@ -340,6 +353,7 @@ mod tests {
             ("keepalive", "maybe", "true or false"),
             ("allow", "ws://example.com", "without a scheme"),
             ("proxy", "socks5://proxy:1080", "http://host:port"),
+            ("allow-origin", "null", "https://example.com"),
             ("client-key", "", "file"),
         ] {
             let text = settings.set(name, value).unwrap_err().to_string();

@@ -152,7 +152,7 @@ fn answer(
     endpoint: Endpoint,
     accepted: mpsc::Sender<Result<Connection, Error>>,
 ) -> Response<String> {
-    let mut upgrade = match endpoint.upgrade(&mut request) {
+    let mut upgrade = match endpoint.upgrade(&mut request, false) {
         Ok(upgrade) => upgrade,
         Err(refusal) => return refusal.response(),
     };
