@@ -21,6 +21,8 @@
 #[path = "../../../crates/provider/src/p2/bindings.rs"]
 mod bindings;
 mod config;
+#[path = "../../../crates/provider/src/p2/functions.rs"]
+mod functions;
 mod host;
 #[path = "../../../crates/provider/src/p2/outgoing.rs"]
 mod outgoing;

@@ -1,6 +1,6 @@
 //! The plugin: what wasmCloud's host calls when workloads come and go.
 
-use crate::{config, host};
+use crate::{config, functions};
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use std::{
@@ -76,7 +76,7 @@ impl HostPlugin for WebsocketPlugin {
     }
 
     fn world(&self) -> WitWorld {
-        let imports = host::VERSIONS.map(|version| format!("wasmcloud:websocket/types,client@{version}").into());
+        let imports = functions::VERSIONS.map(|version| format!("wasmcloud:websocket/types,client@{version}").into());
         WitWorld { imports: HashSet::from(imports), ..WitWorld::default() }
     }
 
@@ -88,7 +88,7 @@ impl HostPlugin for WebsocketPlugin {
         let refused = || format!("workload {:?} cannot have WebSockets", component.workload_name());
         let settings = self.settings(component, &interfaces).with_context(refused)?;
         let guest = Arc::new(Guest::new(settings).with_context(refused)?);
-        host::add_to_linker(component.linker(), &guest)?;
+        functions::link(component.linker(), &guest)?;
         let mut guests = self.guests.lock();
         guests.retain(|(_, guest)| guest.strong_count() > 0);
         guests.push((component.workload_id().to_owned(), Arc::downgrade(&guest)));

@@ -2,6 +2,7 @@
 //! asynchronous to the host.
 
 mod bindings;
+mod functions;
 mod host;
 mod outgoing;
 
