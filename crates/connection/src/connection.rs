@@ -24,7 +24,7 @@ pub enum ConnectionState {
     Connecting,
     /// Messages flow.
     Open,
-    /// A close frame went out or came in.
+    /// A close frame went out or came in, or a send failed because the transport did.
     Closing,
     /// The transport is gone.
     Closed,
@@ -87,7 +87,8 @@ impl Connection {
     /// # Errors
     /// [`Error::InvalidMessage`] when the message may not be sent, [`Error::ConnectionClosed`] after a
     /// close from either side, [`Error::Timeout`] when the peer did not read for the write timeout;
-    /// nothing of the message is sent then. [`Error::Io`] when the transport failed.
+    /// nothing of the message is sent then. [`Error::Io`] once when the transport failed; what the peer sent before
+    /// can still be received.
     pub async fn send(&self, message: Message) -> Result<(), Error> {
         let message = MessageRef::from(&message);
         if self.try_send(message)? {

@@ -24,6 +24,7 @@ struct Counters {
     messages: [AtomicU64; Direction::NAMES.len()],
     bytes: [AtomicU64; Direction::NAMES.len()],
     pings_answered: AtomicU64,
+    control_dropped: AtomicU64,
     sends_timed_out: AtomicU64,
 }
 
@@ -108,7 +109,7 @@ pub const METRICS: &[Metric] = &[
         name: "websocket.messages",
         unit: "{message}",
         kind: MetricKind::Counter,
-        description: "Text and binary messages that were sent, and that arrived whole.",
+        description: "Text and binary messages whose send succeeded, and that arrived whole.",
         attribute: Some("network.io.direction"),
         attribute_values: &Direction::NAMES,
         read: |counters| &counters.messages,
@@ -130,6 +131,15 @@ pub const METRICS: &[Metric] = &[
         attribute: None,
         attribute_values: &[],
         read: |counters| slice::from_ref(&counters.pings_answered),
+    },
+    Metric {
+        name: "websocket.control_frames.dropped",
+        unit: "{frame}",
+        kind: MetricKind::Counter,
+        description: "Pings and pongs that the guest had not received when newer ones took their place.",
+        attribute: None,
+        attribute_values: &[],
+        read: |counters| slice::from_ref(&counters.control_dropped),
     },
     Metric {
         name: "websocket.sends.timed_out",
@@ -192,6 +202,10 @@ impl Metrics {
 
     pub(crate) fn answered_ping(&self) {
         self.0.pings_answered.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn dropped_control(&self) {
+        self.0.control_dropped.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn send_timed_out(&self) {

@@ -6,11 +6,13 @@ use crate::{
     CloseInfo, Error, MessageRef,
     engine::{Role, Violation},
     failure::{Class, ConnectError},
+    inbox::MAX_UNREAD_CONTROL,
     message::NO_STATUS,
     metrics::{Direction, Metrics},
 };
 use parking_lot::Mutex;
 use std::{
+    mem,
     net::SocketAddr,
     sync::{
         Arc,
@@ -72,11 +74,12 @@ impl Attempt {
         self.metrics.opened();
         self.log_opened(subprotocol, address);
         Record {
-            span: std::mem::replace(&mut self.span, Span::none()),
+            span: mem::replace(&mut self.span, Span::none()),
             metrics: self.metrics.clone(),
             opened: Instant::now(),
             sent: Traffic::default(),
             received: Traffic::default(),
+            dropped_control: false,
             initiator: None,
             outcome: None,
             code_sent: None,
@@ -187,6 +190,8 @@ pub(crate) struct Record {
     opened: Instant,
     sent: Traffic,
     received: Traffic,
+    /// A ping or pong was dropped.
+    dropped_control: bool,
     initiator: Option<Initiator>,
     outcome: Option<Outcome>,
     code_sent: Option<u16>,
@@ -211,6 +216,15 @@ impl Record {
 
     pub(crate) fn answered_ping(&self) {
         self.metrics.answered_ping();
+    }
+
+    /// A ping or pong that the guest had not received was dropped for a newer one; logged once for each connection.
+    pub(crate) fn dropped_control(&mut self) {
+        self.metrics.dropped_control();
+        if !mem::replace(&mut self.dropped_control, true) {
+            let kept = MAX_UNREAD_CONTROL;
+            self.span.in_scope(|| tracing::debug!(target: TARGET, kept, "unread control frames dropped"));
+        }
     }
 
     pub(crate) fn pinged(&self) {
@@ -239,6 +253,11 @@ impl Record {
 
     pub(crate) fn close_sent(&mut self, info: Option<&CloseInfo>) {
         self.code_sent = Some(info.map_or(NO_STATUS, |info| info.code));
+    }
+
+    /// The close frame, where there was one, did not leave.
+    pub(crate) fn close_unsent(&mut self) {
+        self.code_sent = None;
     }
 
     pub(crate) fn close_received(&mut self, info: &CloseInfo) {

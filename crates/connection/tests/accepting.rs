@@ -76,6 +76,39 @@ async fn the_server_ends_tcp_once_a_close_is_complete() {
 }
 
 #[tokio::test]
+async fn pings_and_a_close_are_answered_though_the_server_never_receives() {
+    for is_full in [false, true] {
+        let (connection, mut client) = pair(&endpoint(&[("inbound-buffer", "1KiB")])).await;
+        if is_full {
+            soon(client.send(tungstenite::Message::binary(vec![0; 2000]))).await.unwrap();
+        }
+        for number in 0..2000_u32 {
+            let payload = number.to_be_bytes().to_vec();
+            soon(client.send(tungstenite::Message::Ping(payload.clone().into()))).await.unwrap();
+            assert_eq!(soon(client.next()).await.unwrap().unwrap(), tungstenite::Message::Pong(payload.into()));
+        }
+        let frame = CloseFrame { code: 4000.into(), reason: "".into() };
+        soon(client.close(Some(frame.clone()))).await.unwrap();
+        assert_eq!(soon(client.next()).await.unwrap().unwrap(), tungstenite::Message::Close(Some(frame)));
+        ends_tcp(client, &connection).await;
+    }
+}
+
+#[tokio::test]
+async fn a_close_code_that_may_not_be_sent_is_answered_with_1002() {
+    for code in [1004_u16, 1006, 1015, 1016, 2999, 5000] {
+        let (connection, mut client) = pair(&endpoint(&[])).await;
+        let [high, low] = code.to_be_bytes();
+        soon(client.get_mut().write_all(&[0x88, 0x82, 0, 0, 0, 0, high, low])).await.unwrap();
+        match soon(client.next()).await {
+            Some(Ok(tungstenite::Message::Close(Some(frame)))) => assert_eq!(u16::from(frame.code), 1002),
+            other => panic!("{code}: {other:?}"),
+        }
+        assert!(matches!(next(&connection).await, Err(Error::Protocol(_))));
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_masks_nothing_is_told_1002() {
     let (connection, mut client) = pair(&endpoint(&[])).await;
     soon(client.get_mut().write_all(&frame(TEXT, "bare"))).await.unwrap();

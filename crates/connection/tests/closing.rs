@@ -61,7 +61,8 @@ async fn a_close_sends_the_code_and_reason_that_were_given() {
 #[tokio::test]
 async fn a_close_that_may_not_be_sent_changes_nothing() {
     let (connection, mut peer) = open(&endpoint(&[])).await;
-    for (code, reason) in [(0, 0), (999, 0), (1004, 0), (1005, 0), (1006, 0), (1015, 0), (5000, 0), (1000, 124)] {
+    let codes = [0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000];
+    for (code, reason) in codes.map(|code| (code, 0)).into_iter().chain([(1000, 124)]) {
         let reason = Some("r".repeat(reason));
         assert!(matches!(connection.close(Some(code), reason.clone()), Err(Error::InvalidMessage(_))), "{code}");
         let sent = soon(connection.send(Message::Close(CloseInfo { code, reason }))).await;
@@ -274,6 +275,37 @@ async fn a_burst_before_a_close_is_received_whole_by_a_slow_guest() {
 }
 
 #[tokio::test]
+async fn a_close_after_a_failed_send_ends_within_its_limit_and_a_drop_at_once() {
+    for is_dropped in [false, true] {
+        let host = endpoint(&[("inbound-buffer", "1KiB"), ("close-timeout", "300ms")]);
+        let (connection, mut peer) = open(&host).await;
+        peer.write(frame(BINARY, vec![0; 1000]).repeat(20)).await;
+        drop(peer);
+        soon(async { while connection.send(text("anyone?")).await.is_ok() {} }).await;
+        assert_eq!(connection.state(), Closing);
+        let begun = Instant::now();
+        if is_dropped {
+            drop(connection);
+            soon(host.closed()).await;
+            assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+            continue;
+        }
+        connection.close(Some(1000), None).unwrap();
+        reaches(&connection, Closed).await;
+        assert!(matches!(next(&connection).await, Ok(Message::Binary(_))));
+        let failure = soon(async {
+            loop {
+                if let Err(error) = connection.receive().await {
+                    break error;
+                }
+            }
+        });
+        assert!(matches!(failure.await, Error::Io(_)));
+        next_is_closed(&connection).await;
+    }
+}
+
+#[tokio::test]
 async fn nothing_received_is_lost_when_a_send_fails() {
     let changes = [("inbound-buffer", "1KiB"), ("close-timeout", "100ms")];
     let (connection, mut peer) = open(&endpoint(&changes)).await;
@@ -291,6 +323,8 @@ async fn nothing_received_is_lost_when_a_send_fails() {
     })
     .await;
     assert!(matches!(failure, Error::Io(_)), "{failure}");
+    assert_eq!(connection.state(), Closing);
+    assert_eq!(soon(connection.send(text("anyone?"))).await, Err(Error::ConnectionClosed));
     // A guest may think for longer than a close may take.
     tokio::time::sleep(Duration::from_millis(300)).await;
     for data in messages {
@@ -310,6 +344,7 @@ async fn a_peer_that_breaks_the_protocol_is_told_so_and_the_guest_too_after_what
         (frame(PING, [0; 126]), 1002),
         (frame(CLOSE, [3]), 1002),
         (frame(CLOSE, close_payload(1006, "")), 1002),
+        (frame(CLOSE, close_payload(1016, "")), 1002),
         (frame(CLOSE, [&close_payload(1000, "")[..], &[0xFF]].concat()), 1007),
         (frame(TEXT, [0xC3, 0x28]), 1007),
         // The rest of this frame need not come.

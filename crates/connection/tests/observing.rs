@@ -280,6 +280,35 @@ async fn a_send_that_times_out_counts_and_sent_nothing() {
 }
 
 #[tokio::test]
+async fn pings_and_pongs_that_are_dropped_unread_count_and_are_logged_once() {
+    let endpoint = observed(&[]);
+    let (connection, mut peer) = open(&endpoint).await;
+    peer.write([frame(PING, "").repeat(100), frame(PONG, "").repeat(20), frame(PING, "last")].concat()).await;
+    while peer.frame().await != (PONG, b"last".into()) {}
+    let dropped = 100 + 1 - 16 + 20 - 16;
+    assert_eq!(counts(&endpoint)["websocket.control_frames.dropped"], dropped);
+    assert_eq!(one(&logged(connection.url()), "unread control frames dropped").get("kept"), "16");
+}
+
+#[tokio::test]
+async fn a_send_that_fails_does_not_count_and_neither_does_a_close_frame_that_never_left() {
+    let endpoint = observed(&[("inbound-buffer", "1KiB")]);
+    let (connection, mut peer) = open(&endpoint).await;
+    peer.write(frame(BINARY, [0; 1000]).repeat(20)).await;
+    drop(peer);
+    let mut sent = 0;
+    while soon(connection.send(Message::Text("four".into()))).await.is_ok() {
+        sent += 1;
+    }
+    let counts = counts(&endpoint);
+    assert_eq!((counts["websocket.messages transmit"], counts["websocket.io transmit"]), (sent, 4 * sent));
+    let url = connection.url().to_owned();
+    drop(connection);
+    soon(endpoint.closed()).await;
+    assert_closed(&endpoint, &url, &[("outcome", "lost"), ("initiator", "drop"), ("code_sent", "")]);
+}
+
+#[tokio::test]
 async fn an_accepted_connection_is_a_servers_and_shows_no_target() {
     let endpoint = observed(&[]);
     let (at, mut accepted) = serve(&endpoint).await;
@@ -370,7 +399,8 @@ async fn the_table_has_the_span_and_every_event_with_its_level_and_fields() {
     let endpoint = observed(&[("write-timeout", "10ms"), ("close-timeout", "10ms"), ("keepalive-interval", "50ms")]);
     error_of(&endpoint, "ws://10.1.2.3/").await;
     error_of(&endpoint, "no URL").await;
-    let (silent, _silent_peer) = open(&endpoint).await;
+    let (silent, mut silent_peer) = open(&endpoint).await;
+    silent_peer.write(frame(PING, "").repeat(17)).await;
     reaches(&silent, Closed).await;
     let patient = ConnectConfig { keepalive: Some(false), ..ConnectConfig::default() };
     let (full, mut full_peer) = open_as(&endpoint, patient).await;

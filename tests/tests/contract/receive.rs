@@ -90,6 +90,93 @@ async fn receive_ping() {
     }
 }
 
+/// What `receive` gives until there is nothing.
+async fn drain(guest: &mut Probe, open: u32) -> Vec<Message> {
+    let mut received = Vec::new();
+    while let Some(message) = guest.receive_once(open).await.unwrap() {
+        received.push(message);
+    }
+    received
+}
+
+#[tokio::test]
+async fn receive_control() {
+    const COUNT: u32 = 3000;
+    let (mut guest, open, mut peer) = open(&["--inbound-buffer", "64KiB", "--receive-wait", "200ms"]).await;
+    peer.write([frame(TEXT, "first"), frame(PONG, "unasked")].concat()).await;
+    // Ping by ping, as a peer that waits for each pong; meanwhile the guest only sends.
+    for number in 0..COUNT {
+        if number % 100 == 0 {
+            guest.send(open, text("still here")).await.unwrap();
+            assert_eq!(peer.frame().await, (TEXT, b"still here".into()));
+        }
+        peer.write(frame(PING, number.to_be_bytes())).await;
+        assert_eq!(peer.frame().await, (PONG, number.to_be_bytes().into()));
+    }
+    // Without payload, and many at once: their pongs may stand for those before.
+    peer.write(frame(PING, "").repeat(50_000)).await;
+    peer.write([frame(TEXT, "second"), frame(PING, "last")].concat()).await;
+    while peer.frame().await != (PONG, b"last".into()) {}
+    assert_eq!(guest.state(open).await, State::Open);
+    let mut expected = vec![text("first"), Message::Pong(b"unasked".into())];
+    expected.extend(vec![Message::Ping(vec![]); 15]);
+    expected.extend([text("second"), Message::Ping(b"last".into())]);
+    assert_eq!(drain(&mut guest, open).await, expected);
+    // Pongs alike.
+    peer.write([frame(PONG, "").repeat(50_000), frame(PING, "pongs came before")].concat()).await;
+    assert_eq!(peer.frame().await, (PONG, b"pongs came before".into()));
+    let mut expected = vec![Message::Pong(vec![]); 16];
+    expected.push(Message::Ping(b"pongs came before".into()));
+    assert_eq!(drain(&mut guest, open).await, expected);
+}
+
+#[tokio::test]
+async fn receive_full() {
+    let options = ["--inbound-buffer", "1KiB", "--close-timeout", "1h", "--receive-wait", "200ms"];
+    let mut guest = Probe::start(&options);
+    let full = Message::Binary(vec![1; 2000]);
+    let filled = async |guest: &mut Probe| {
+        let (open, mut peer) = crate::open_in(guest, Config::default()).await;
+        peer.write([frame(BINARY, [1; 2000]), frame(PING, "1")].concat()).await;
+        assert_eq!(peer.frame().await, (PONG, b"1".into()));
+        (open, peer)
+    };
+    // A ping, and one behind data that has no room.
+    let (open, mut peer) = filled(&mut guest).await;
+    peer.write([frame(PING, "2"), frame(BINARY, [2]), frame(PING, "3")].concat()).await;
+    assert_eq!(peer.frame().await, (PONG, b"2".into()));
+    assert!(tokio::time::timeout(Duration::from_millis(300), peer.frame()).await.is_err(), "the host stops reading");
+    let pings = ["1", "2"].map(|payload| Message::Ping(payload.into()));
+    let expected: Vec<_> = [full.clone()].into_iter().chain(pings).collect();
+    assert_eq!(drain(&mut guest, open).await[..3], expected);
+    // The peer's close, and its answer to ours.
+    let (theirs, mut peer) = filled(&mut guest).await;
+    peer.write(frame(CLOSE, close_payload(4000, "full"))).await;
+    assert_eq!(peer.frame().await, (CLOSE, close_payload(4000, "")));
+    drop(peer);
+    guest.reaches(theirs, State::Closed).await;
+    let (ours, mut peer) = filled(&mut guest).await;
+    guest.close(ours, Some(4000), None).await.unwrap();
+    assert_eq!(peer.frame().await, (CLOSE, close_payload(4000, "")));
+    peer.write(frame(CLOSE, close_payload(4000, "full"))).await;
+    drop(peer);
+    guest.reaches(ours, State::Closed).await;
+    for open in [theirs, ours] {
+        assert_eq!(guest.receive(open).await, Ok(full.clone()));
+        assert_eq!(guest.receive(open).await, Ok(Message::Ping(b"1".into())));
+        assert_eq!(guest.receive(open).await, Ok(Message::Close(4000, Some("full".into()))));
+        guest.is_over(open).await;
+    }
+    // The end of the transport.
+    let (lost, peer) = filled(&mut guest).await;
+    peer.reset();
+    guest.reaches(lost, State::Closed).await;
+    assert_eq!(guest.receive(lost).await, Ok(full));
+    assert_eq!(guest.receive(lost).await, Ok(Message::Ping(b"1".into())));
+    assert!(matches!(guest.receive(lost).await, Err(Failure::IoError(_))));
+    guest.is_over(lost).await;
+}
+
 #[tokio::test]
 async fn receive_pong() {
     let interval = ["--keepalive-interval", "200ms", "--keepalive-floor", "200ms"];
@@ -164,6 +251,7 @@ async fn receive_violation() {
         (frame(PING, [0; 126]), 1002),
         (frame(CLOSE, [3]), 1002),
         (frame(CLOSE, close_payload(1006, "")), 1002),
+        (frame(CLOSE, close_payload(2999, "")), 1002),
         (frame(CLOSE, [&close_payload(1000, "")[..], &[0xFF]].concat()), 1007),
         (frame(TEXT, [0xC3, 0x28]), 1007),
         ([frame(0x01, [0xC3]), frame(0x80, "")].concat(), 1007),

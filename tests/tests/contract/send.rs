@@ -172,6 +172,30 @@ async fn send_close() {
 }
 
 #[tokio::test]
+async fn send_failed() {
+    let (mut guest, open, mut peer) = open(&["--inbound-buffer", "1KiB"]).await;
+    // More than the inbound buffer takes, so that the host has not met the end when it sends.
+    let messages = (0..20).map(|number| vec![number; 1000]);
+    peer.write(messages.clone().flat_map(|data| frame(BINARY, data)).collect::<Vec<_>>()).await;
+    drop(peer);
+    let failure = loop {
+        if let Err(failure) = guest.send(open, text("anyone?")).await {
+            break failure;
+        }
+    };
+    assert!(matches!(failure, Failure::IoError(_)), "{failure:?}");
+    assert_eq!(guest.state(open).await, State::Closing);
+    assert_eq!(guest.send(open, text("anyone?")).await, Err(Failure::ConnectionClosed));
+    for data in messages {
+        assert_eq!(guest.receive(open).await, Ok(Message::Binary(data)));
+    }
+    assert!(matches!(guest.receive(open).await, Err(Failure::IoError(_))));
+    guest.is_over(open).await;
+    assert_eq!(guest.state(open).await, State::Closed);
+    assert_eq!(guest.send(open, text("anyone?")).await, Err(Failure::ConnectionClosed));
+}
+
+#[tokio::test]
 async fn send_after_close() {
     let (mut guest, ours, mut peer) = open(&[]).await;
     guest.close(ours, None, None).await.unwrap();

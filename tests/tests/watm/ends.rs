@@ -2,8 +2,55 @@
 //! ends.
 
 use crate::*;
+use test_peer::{BINARY, CLOSE, PING, PONG, Peer, close_payload, frame};
 
 const SENT: usize = 3_000_000;
+
+/// A transport that reads its caller and writes to the network, and never reads the network.
+const WRITER: &str = r#"(module
+    (import "env" "host_dial" (func $dial (result i32)))
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 4)
+    (global (export "_water_v0") i32 (i32.const 0))
+    (func (export "_start") (call $exit (i32.const 0)))
+    (func (export "_water_init") (result i32) (i32.const 0))
+    (func (export "_water_dial") (param i32) (result i32) (call $dial))
+    (func (export "_water_cancel_with") (param i32) (result i32) (i32.const 0))
+    (func (export "_water_worker") (result i32)
+        (loop
+            (i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 65536))
+            (if (call $read (i32.const 3) (i32.const 0) (i32.const 1) (i32.const 16)) (then unreachable))
+            (i32.store (i32.const 4) (i32.load (i32.const 16)))
+            (if (i32.eqz (i32.load (i32.const 16))) (then (return (i32.const 0))))
+            (br_if 0 (i32.eqz (call $write (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 20)))))
+        (i32.const 0)))"#;
+
+#[tokio::test]
+async fn a_transport_that_only_writes_has_its_peers_pings_and_close_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = folder.path().join("writer.wasm");
+    std::fs::write(&writer, wat::parse_str(WRITER).unwrap()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("ws://localhost:{}/", listener.local_addr().unwrap().port());
+    let options = ["--inbound-buffer", "1KiB"];
+    let dialer = Watm::start_with(&writer, "dial", "tcp://127.0.0.1:0", &server, &options).await;
+    let mut caller = dialer.connect().await;
+    let mut peer = Peer::accept(&listener).await;
+    peer.upgrade("").await;
+    peer.write(frame(BINARY, [0; 2000])).await;
+    for number in 0..2000_u32 {
+        if number % 100 == 0 {
+            caller.write_all(b"!").await.unwrap();
+            assert_eq!(peer.frame().await, (BINARY, b"!".into()));
+        }
+        peer.write([frame(PING, number.to_be_bytes()), frame(PONG, [])].concat()).await;
+        assert_eq!(peer.frame().await, (PONG, number.to_be_bytes().into()));
+    }
+    peer.write(frame(CLOSE, close_payload(4000, ""))).await;
+    assert_eq!(peer.frame().await, (CLOSE, close_payload(4000, "")));
+}
 
 #[tokio::test]
 async fn over_tcp_a_transport_passes_one_end_on_and_the_other_direction_goes_on() {

@@ -32,6 +32,8 @@ const LEAST_READ: usize = 4 * 1024;
 const MOST_READ: usize = 64 * 1024 + 16;
 /// What the size of a read is multiplied or divided by when it was too small or too large.
 const READ_STEP: usize = 4;
+/// How many pings and pongs one call of [`Driver::drive`] takes: they never fill the inbox, and others wait for the lock.
+const CONTROL_BATCH: u32 = 512;
 
 /// The limits of one connection.
 #[derive(Debug, Clone, Copy)]
@@ -51,11 +53,13 @@ pub(crate) struct Limits {
 }
 
 /// The life of a connection; it goes down this list and never back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     /// Both ends may send.
     Open,
-    /// Our close frame is out; the peer may still send until its own.
+    /// A write failed: nothing can be sent any more, and what the peer sent before is still received.
+    ReadOnly,
+    /// Our close frame is out, or would be if a write had not failed; the peer may still send until its own.
     CloseSent,
     /// Nothing more will be received; what is written leaves, and what arrives is discarded.
     Ending,
@@ -76,14 +80,17 @@ pub(crate) struct Driver {
     /// How much the next read asks for.
     read_size: usize,
     inbox: Inbox,
-    /// Reading has stopped: the inbox is full, or the peer broke the rules.
+    /// Reading has stopped: data waits that the full inbox does not take, or the peer broke the rules.
     paused: bool,
+    /// How many pings and pongs the current call of [`Driver::drive`] may still take.
+    control_left: u32,
     /// How the peer broke the rules, and until when the guest may still answer what came before.
     held: Option<(Violation, Instant)>,
     /// What `receive` reports once, after the inbox.
     failure: Option<Error>,
-    /// The socket takes no more output; reading goes on to what the peer sent before.
+    /// Why a write failed, for `receive` to report once it has what the peer sent before, and for one `send`.
     write_error: Option<Error>,
+    send_error: Option<Error>,
     /// The answer to the last ping, while there is no room in the output (RFC 6455 section 5.5.3
     /// lets it stand for those before).
     pong: Option<Bytes>,
@@ -147,9 +154,11 @@ impl Driver {
             read_size: LEAST_READ,
             inbox: Inbox::default(),
             paused: false,
+            control_left: CONTROL_BATCH,
             held: None,
             failure: None,
             write_error: None,
+            send_error: None,
             pong: None,
             unflushed: false,
             blocked: false,
@@ -175,6 +184,11 @@ impl Driver {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.phase == Phase::Closed
+    }
+
+    /// Whether what the peer sends is still for the guest.
+    fn is_receiving(&self) -> bool {
+        self.phase < Phase::Ending
     }
 
     /// Whom this turn concerns; asked once at its end.
@@ -207,19 +221,13 @@ impl Driver {
         if let Some(error) = self.failure.take() {
             return Some(Err(error));
         }
-        match self.phase {
-            Phase::Open | Phase::CloseSent => None,
-            Phase::Ending | Phase::Closed => Some(Err(Error::ConnectionClosed)),
-        }
+        if self.is_receiving() { None } else { Some(Err(Error::ConnectionClosed)) }
     }
 
     /// Takes a message to send; `None` when the output is full and the sender has to wait.
     pub(crate) fn put_message(&mut self, message: MessageRef<'_>, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
         if self.phase != Phase::Open {
-            return Some(Err(Error::ConnectionClosed));
-        }
-        if let Some(error) = &self.write_error {
-            return Some(Err(error.clone()));
+            return Some(Err(self.send_error.take().unwrap_or(Error::ConnectionClosed)));
         }
         if self.output.len() >= OUTPUT_BOUND {
             return None;
@@ -230,26 +238,30 @@ impl Driver {
         // write.
         let enough = self.output.len() + message.len() >= OUTPUT_BOUND
             || (self.sends >= FIRST_PART && self.sends.is_power_of_two());
-        self.record.sent(message);
         let mut frame = self.encoder.begin(message, &mut self.output);
         if self.unanswered == 0 && message.len() >= OUTPUT_BOUND {
             frame.put(FIRST_BYTES, &mut self.output);
             // No pong waits to get between: there was room for it.
             self.write(cx);
-            if let Some(error) = &self.write_error {
-                return Some(Err(error.clone()));
+            if let Some(error) = self.send_error.take() {
+                return Some(Err(error));
             }
         }
         frame.put(usize::MAX, &mut self.output);
         self.unanswered += u64::from(message.is_data());
         if enough || (self.sends == 1 && !self.sends_bursts) {
             self.write(cx);
-            if let Some(error) = &self.write_error {
-                return Some(Err(error.clone()));
+            if let Some(error) = self.send_error.take() {
+                return Some(Err(error));
             }
-        } else if !self.flush_due {
-            self.flush_due = true;
-            self.notices.flush = true;
+            self.record.sent(message);
+            self.record.publish();
+        } else {
+            self.record.sent(message);
+            if !self.flush_due {
+                self.flush_due = true;
+                self.notices.flush = true;
+            }
         }
         Some(Ok(()))
     }
@@ -275,14 +287,22 @@ impl Driver {
     }
 
     fn close_for(&mut self, initiator: Initiator, info: Option<&CloseInfo>, cx: &mut Context<'_>) {
-        if self.phase == Phase::Open {
-            self.record.begin_end(initiator);
-            self.put_close(info);
-            self.enter(Phase::CloseSent);
-            if let Some((violation, _)) = self.held.take() {
-                self.fail(violation);
+        match self.phase {
+            Phase::Open => {
+                self.record.begin_end(initiator);
+                self.put_close(info);
+                self.enter(Phase::CloseSent);
+                if let Some((violation, _)) = self.held.take() {
+                    self.fail(violation);
+                }
+                self.write(cx);
             }
-            self.write(cx);
+            // No close frame can be sent; the time limit of a close begins.
+            Phase::ReadOnly => {
+                self.record.begin_end(initiator);
+                self.enter(Phase::CloseSent);
+            }
+            Phase::CloseSent | Phase::Ending | Phase::Closed => {}
         }
     }
 
@@ -310,6 +330,14 @@ impl Driver {
             self.fail(violation);
         }
         self.close_for(Initiator::Drop, Some(info), cx);
+        self.end_if_useless();
+    }
+
+    /// Ends a connection that can send nothing and whose messages nobody receives.
+    fn end_if_useless(&mut self) {
+        if self.abandoned && self.write_error.is_some() {
+            self.lost("a write failed");
+        }
     }
 
     /// A send has waited for the write timeout.
@@ -319,15 +347,16 @@ impl Driver {
 
     /// Ends because whatever drove this is gone.
     pub(crate) fn stop(&mut self) {
-        if self.phase != Phase::Closed {
-            self.end(Outcome::Stopped, Some(Error::Io("the host's runtime has stopped".to_owned())));
-        }
+        let stopped = || Error::Io("the host's runtime has stopped".to_owned());
+        let failure = self.is_receiving().then(|| self.write_error.take().unwrap_or_else(stopped));
+        self.end(Outcome::Stopped, failure);
     }
 
     /// Does all the reading and writing that can be done now, and what time asks for. When it returns,
     /// `cx` is woken for whatever comes next, deadlines excepted.
     pub(crate) fn drive(&mut self, now: Instant, cx: &mut Context<'_>) {
         self.end_burst();
+        self.control_left = CONTROL_BATCH;
         loop {
             self.write(cx);
             self.read(now, cx);
@@ -351,7 +380,7 @@ impl Driver {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.phase {
             Phase::Open if let Some((_, until)) = self.held => Some(until),
-            Phase::Open => self.silence_ends(),
+            Phase::Open | Phase::ReadOnly => self.silence_ends(),
             Phase::CloseSent | Phase::Ending => self.close_by,
             Phase::Closed => None,
         }
@@ -360,9 +389,9 @@ impl Driver {
     /// How long the peer may be silent: until the next ping, or until nothing can be left of what it
     /// sent before the transport failed.
     fn silence_ends(&self) -> Option<Instant> {
-        match self.write_error {
-            Some(_) => self.heard.checked_add(self.limits.close_timeout),
-            None => self.pinged.unwrap_or(self.heard).checked_add(self.limits.keepalive?),
+        match self.phase {
+            Phase::ReadOnly => self.heard.checked_add(self.limits.close_timeout),
+            _ => self.pinged.unwrap_or(self.heard).checked_add(self.limits.keepalive?),
         }
     }
 
@@ -381,8 +410,8 @@ impl Driver {
         }
         match self.phase {
             // The guest is slow, not the peer: what waits unread is a sign of life.
-            Phase::Open if self.paused => self.hear(now),
-            Phase::Open if self.write_error.is_some() => self.lost("the peer is silent"),
+            Phase::Open | Phase::ReadOnly if self.paused => self.hear(now),
+            Phase::ReadOnly => self.lost("the peer is silent"),
             Phase::Open if self.pinged.is_some() => {
                 let info = CloseInfo { code: 1011, reason: Some("keep-alive timeout".to_owned()) };
                 self.record.begin_end(Initiator::Host);
@@ -420,15 +449,13 @@ impl Driver {
     }
 
     fn lost(&mut self, how: &str) {
-        match self.phase {
-            Phase::Open | Phase::CloseSent => {
-                let within = if self.decoder.is_within_message() { ", in the middle of a message" } else { "" };
-                let error = Error::Io(format!("{how}{within}"));
-                let error = self.write_error.take().unwrap_or(error);
-                self.end(Outcome::Lost, Some(error));
-            }
-            Phase::Ending | Phase::Closed => self.finish(),
+        if !self.is_receiving() {
+            return self.finish();
         }
+        let within = if self.decoder.is_within_message() { ", in the middle of a message" } else { "" };
+        let error = Error::Io(format!("{how}{within}"));
+        let error = self.write_error.take().unwrap_or(error);
+        self.end(Outcome::Lost, Some(error));
     }
 
     /// Moves on in the closing handshake, which has one time limit for all its steps.
@@ -444,19 +471,74 @@ impl Driver {
     }
 
     /// Tears the transport down; `outcome` is how, where that is not decided yet, and `failure` what
-    /// `receive` reports after the inbox.
+    /// `receive` reports after the inbox, where nothing is to be reported already.
     fn end(&mut self, outcome: Outcome, failure: Option<Error>) {
-        self.phase = Phase::Closed;
-        if let Some(transport) = self.transport.take() {
-            if self.blocked {
-                reset_when_dropped(&*transport);
-            }
-            self.record.closed(outcome, failure.as_ref());
+        let Some(transport) = self.transport.take() else { return };
+        if self.blocked {
+            reset_when_dropped(&*transport);
         }
-        self.input = BytesMut::new();
-        self.output = BytesMut::new();
-        self.pong = None;
-        self.failure = failure.or(self.failure.take());
+        let failure = match self.held.take() {
+            Some((violation, _)) => {
+                self.record.decide(violation.outcome());
+                Some(violation.error)
+            }
+            None => failure,
+        };
+        self.note_unsent();
+        self.record.closed(outcome, failure.as_ref());
+        self.failure = self.failure.take().or(failure);
+        self.phase = Phase::Closed;
         self.notices = Notices { waiters: true, task: true, ..self.notices };
+        self.clear();
+    }
+
+    /// Notes that bytes of the output never left. A close frame is the last of them.
+    fn note_unsent(&mut self) {
+        if !self.output.is_empty() || self.unflushed {
+            self.record.close_unsent();
+        }
+    }
+
+    /// Leaves what `receive` still reports, and nothing else. It names every field, so that a new one is decided on.
+    fn clear(&mut self) {
+        let Driver {
+            transport: _,
+            limits: _,
+            phase: _,
+            decoder,
+            encoder: _,
+            input,
+            output,
+            read_size: _,
+            inbox: _,
+            paused,
+            control_left: _,
+            held,
+            failure: _,
+            write_error,
+            send_error,
+            pong,
+            unflushed,
+            blocked,
+            sends,
+            sends_bursts,
+            unanswered,
+            flush_due,
+            ends_first: _,
+            ended,
+            abandoned: _,
+            close_by,
+            heard: _,
+            pinged,
+            tag: _,
+            record: _,
+            notices: _,
+        } = self;
+        decoder.clear();
+        (*input, *output) = Default::default();
+        (*paused, *unflushed, *blocked, *flush_due, *sends_bursts) = Default::default();
+        (*held, *write_error, *send_error, *pong, *close_by, *pinged) = Default::default();
+        (*sends, *unanswered) = Default::default();
+        *ended = true;
     }
 }

@@ -59,29 +59,43 @@ impl Driver {
 
     /// Nothing can be sent any more, but what the peer sent before is still to be read.
     fn write_failed(&mut self, error: &io::Error) {
+        self.note_unsent();
         self.output = BytesMut::new();
         self.unflushed = false;
         self.blocked = false;
-        if self.phase == Phase::Ending {
+        self.pong = None;
+        if !self.is_receiving() {
             return self.finish();
         }
         if self.write_error.is_none() {
-            self.write_error = Some(Error::Io(chain(error)));
+            let error = Error::Io(chain(error));
+            self.write_error = Some(error.clone());
             self.heard = Instant::now();
             self.notices = Notices { waiters: true, task: true, ..self.notices };
+            if self.phase == Phase::Open {
+                self.send_error = Some(error);
+                self.phase = Phase::ReadOnly;
+            }
         }
+        // The guest can answer nothing that came before the violation.
+        if let Some((violation, _)) = self.held.take() {
+            self.fail(violation);
+        }
+        self.end_if_useless();
     }
 
-    /// Reads and decodes until the socket has no more, or the inbox is full.
+    /// Reads and decodes until the socket has no more, or data waits that the full inbox does not take. A ping or a close
+    /// frame that comes before such data is noticed.
     pub(super) fn read(&mut self, now: Instant, cx: &mut Context<'_>) {
         let mut total = 0;
         loop {
             self.decode();
             match self.phase {
-                Phase::Open | Phase::CloseSent if self.paused => return,
-                Phase::Open | Phase::CloseSent => {}
-                Phase::Ending => self.input.clear(),
                 Phase::Closed => return,
+                Phase::Ending => self.input.clear(),
+                _ if self.paused => return,
+                _ if self.control_left == 0 => return cx.waker().wake_by_ref(),
+                _ => {}
             }
             match self.poll_read(cx) {
                 Poll::Pending => break,
@@ -108,18 +122,19 @@ impl Driver {
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(0)) };
-        let receiving = matches!(self.phase, Phase::Open | Phase::CloseSent) && self.input.is_empty();
+        let receiving = self.phase < Phase::Ending && self.input.is_empty();
         if receiving && let Some(mut room) = self.decoder.room() {
             return poll_read_buf(Pin::new(transport), cx, &mut room);
         }
-        self.input.reserve(self.read_size);
+        let full = self.inbox.is_full(self.limits.inbound_buffer);
+        self.input.reserve(if full { LEAST_READ } else { self.read_size });
         poll_read_buf(Pin::new(transport), cx, &mut self.input)
     }
 
     fn decode(&mut self) {
-        while matches!(self.phase, Phase::Open | Phase::CloseSent) {
-            let full = !self.inbox.is_empty() && self.inbox.bytes() >= self.limits.inbound_buffer;
-            self.paused = full || self.held.is_some();
+        while self.is_receiving() && self.control_left > 0 {
+            let full = self.inbox.is_full(self.limits.inbound_buffer);
+            self.paused = self.held.is_some() || full && self.decoder.is_data_next(&self.input);
             if self.paused {
                 return;
             }
@@ -133,10 +148,12 @@ impl Driver {
 
     /// Decodes what has been read though the inbox is full, before nobody can any more.
     pub(super) fn decode_rest(&mut self) {
-        while self.phase == Phase::CloseSent
-            && let Ok(Some(message)) = self.decoder.decode(&mut self.input)
-        {
-            self.arrived(message);
+        while self.phase == Phase::CloseSent {
+            match self.decoder.decode(&mut self.input) {
+                Ok(Some(message)) => self.arrived(message),
+                Ok(None) => return,
+                Err(violation) => self.violated(violation),
+            }
         }
     }
 
@@ -144,6 +161,9 @@ impl Driver {
         let borrowed = MessageRef::from(&message);
         self.record.received(borrowed);
         self.unanswered = self.unanswered.saturating_sub(borrowed.is_data().into());
+        if matches!(message, Message::Ping(_) | Message::Pong(_)) {
+            self.control_left = self.control_left.saturating_sub(1);
+        }
         match &message {
             Message::Ping(data) if self.phase == Phase::Open => {
                 self.pong = Some(data.clone());
@@ -155,7 +175,7 @@ impl Driver {
             Message::Close(info) => {
                 self.record.begin_end(Initiator::Peer);
                 self.record.close_received(info);
-                self.record.decide(Outcome::Clean);
+                self.record.decide(if self.write_error.is_none() { Outcome::Clean } else { Outcome::Lost });
                 if self.phase == Phase::Open {
                     // The code goes back as it came (RFC 6455 section 5.5.1).
                     let echo = CloseInfo { code: info.code, reason: None };
@@ -166,7 +186,9 @@ impl Driver {
             _ => {}
         }
         if !self.abandoned {
-            self.inbox.push(message);
+            if self.inbox.push(message) {
+                self.record.dropped_control();
+            }
             self.notices.waiters = true;
         }
     }

@@ -13,6 +13,9 @@ use tungstenite::protocol::frame::{
 /// The close code for a message over the limit (RFC 6455 section 7.4.1).
 const TOO_LARGE: u16 = 1009;
 
+/// The bit of an opcode that control frames have and data frames have not (RFC 6455 section 5.5).
+const CONTROL: u8 = 0x08;
+
 /// How a peer broke the rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Violation {
@@ -81,6 +84,16 @@ impl Decoder {
     /// Whether a message has begun that has not ended.
     pub(crate) fn is_within_message(&self) -> bool {
         self.message.is_some()
+    }
+
+    /// Whether a text or binary message comes next, or goes on. A control frame between its fragments does not.
+    pub(crate) fn is_data_next(&self, input: &[u8]) -> bool {
+        self.frame.is_some() || input.first().is_some_and(|first| first & CONTROL == 0)
+    }
+
+    /// Forgets the message being assembled.
+    pub(crate) fn clear(&mut self) {
+        (self.frame, self.message) = (None, None);
     }
 
     /// Bytes of memory that the message being assembled holds.
