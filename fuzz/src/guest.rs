@@ -2,7 +2,7 @@
 
 use crate::{
     case::{Kind, Step, text},
-    reference::{BINARY, CLOSE, Frame, PING, PONG, TEXT},
+    reference::{BINARY, CLOSE, Frame, PING, PONG, TEXT, is_close_code},
 };
 use std::{
     future::{Future, poll_fn},
@@ -36,6 +36,8 @@ pub struct Seen {
     pub sent: Vec<Frame>,
     /// The payload of the close frame that the guest sent, if it was the first to close.
     pub closed: Option<Vec<u8>>,
+    /// The guest called for a close, at whatever time.
+    pub gave_up: bool,
     /// The peer stopped reading once, ended what it says, is gone.
     pub peer_stalled: bool,
     pub peer_ended: bool,
@@ -93,7 +95,8 @@ impl Guest {
         let (before, now) = (self.seen.state, self.connection.state());
         assert!(before <= Some(now), "from {before:?} to {now:?}");
         self.seen.state = Some(now);
-        if now == ConnectionState::Closing {
+        // After a failed send, what is left to receive has no time limit.
+        if now == ConnectionState::Closing && !self.seen.peer_vanished {
             let since = self.seen.closing_since.get_or_insert_with(Instant::now);
             assert!(since.elapsed() <= self.settings.close_timeout + LATE, "closing takes {:?}", since.elapsed());
         }
@@ -135,13 +138,13 @@ impl Guest {
     fn closed(&mut self, code: Option<u16>, reason: Option<String>, was: ConnectionState, outcome: Result<(), Error>) {
         let code = code.or(reason.is_some().then_some(1000));
         let reason = reason.unwrap_or_default();
-        let fits = reason.len() <= 123
-            && code.is_none_or(|code| matches!(code, 1000..=4999) && !matches!(code, 1004..=1006 | 1015));
+        let fits = reason.len() <= 123 && code.is_none_or(is_close_code);
         match outcome {
             Ok(()) if fits => assert_ne!(self.connection.state(), ConnectionState::Open),
             Err(Error::InvalidMessage(_)) if !fits => return,
             outcome => panic!("close({code:?}, {reason:?}) gave {outcome:?}"),
         }
+        self.seen.gave_up = true;
         if was == ConnectionState::Open {
             let code = code.map(u16::to_be_bytes);
             self.seen.closed = Some([code.as_ref().map_or(&[][..], |code| code), reason.as_bytes()].concat());

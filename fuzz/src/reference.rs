@@ -34,13 +34,17 @@ const PROTOCOL: End = End::Broken(1002);
 const NOT_UTF8: End = End::Broken(1007);
 const TOO_LARGE: End = End::Broken(1009);
 
-/// Decodes what one end sent: masked or not, with messages of at most so many bytes, and close codes that are
-/// defined or any that the contract lets a guest send.
-pub fn decode(mut wire: &[u8], masked: bool, largest: usize, defined_codes: bool) -> Stream {
+/// Whether a close frame may carry this code, in either direction.
+pub fn is_close_code(code: u16) -> bool {
+    matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+}
+
+/// Decodes what one end sent: masked or not, with messages of at most so many bytes.
+pub fn decode(mut wire: &[u8], masked: bool, largest: usize) -> Stream {
     let mut messages = Vec::new();
     let mut partial = None;
     let end = loop {
-        match frame(&mut wire, masked, largest, defined_codes, &mut partial) {
+        match frame(&mut wire, masked, largest, &mut partial) {
             Ok(None) => {}
             Ok(Some(message)) => {
                 messages.push(message);
@@ -60,7 +64,6 @@ fn frame(
     wire: &mut &[u8],
     masked: bool,
     largest: usize,
-    defined_codes: bool,
     partial: &mut Option<Frame>,
 ) -> Result<Option<Frame>, End> {
     let header = header(wire, masked)?;
@@ -77,7 +80,7 @@ fn frame(
             return Err(End::Cut);
         }
         if header.opcode == CLOSE {
-            check_close(&payload, defined_codes)?;
+            check_close(&payload)?;
         }
         *wire = rest;
         return Ok(Some((header.opcode, payload)));
@@ -143,16 +146,14 @@ fn is_text(data: &[u8], whole: bool) -> bool {
     }
 }
 
-fn check_close(payload: &[u8], defined_codes: bool) -> Result<(), End> {
+fn check_close(payload: &[u8]) -> Result<(), End> {
     let (code, reason) = match payload {
         [] => return Ok(()),
         [_] => return Err(PROTOCOL),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
-    match code {
-        1000..=1003 | 1007..=1014 | 3000..=4999 => {}
-        1016..=2999 if !defined_codes => {}
-        _ => return Err(PROTOCOL),
+    if !is_close_code(code) {
+        return Err(PROTOCOL);
     }
     if is_text(reason, true) { Ok(()) } else { Err(NOT_UTF8) }
 }

@@ -10,6 +10,10 @@ const STATES = ['connecting', 'open', 'closing', 'closed'];
 const LOST = 1006;
 // What may wait to be written, in bytes, when one more message is taken.
 const ROOM = 64 * 1024;
+// How many unread pings wait, and how many unread pongs.
+const MAX_UNREAD_CONTROL = 16;
+// The codes that a close frame may carry, first and last of each range; `ws` has the same for those that it receives.
+const CLOSE_CODES = [[1000, 1003], [1007, 1014], [3000, 4999]];
 const TOO_LARGE = ['WS_ERR_UNSUPPORTED_MESSAGE_LENGTH', 'WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH'];
 
 /** An error of the package, as the guest gets it. */
@@ -27,8 +31,9 @@ class Connection {
     #waiting = 0;
     #wake = () => {};
     #failed;
-    // Whether `receive` has given the failure that ends the connection.
+    // Whether `receive` has given the failure that ends the connection, and whether a `send` has.
     #told = false;
+    #sendTold = false;
     #keepalivePayload;
     #timer;
 
@@ -65,9 +70,9 @@ class Connection {
         ws.on('message', (data, binary) => {
             this.#put({ tag: binary ? 'binary' : 'text', val: binary ? data : data.toString() }, data.length);
         });
-        ws.on('ping', (data) => this.#put({ tag: 'ping', val: data }, data.length));
+        ws.on('ping', (data) => this.#putControl('ping', data));
         ws.on('pong', (data) => {
-            if (!this.#keepalivePayload?.equals(data)) this.#put({ tag: 'pong', val: data }, data.length);
+            if (!this.#keepalivePayload?.equals(data)) this.#putControl('pong', data);
         });
         this.ended = new Promise((ended) => ws.on('close', ended));
     }
@@ -131,6 +136,13 @@ class Connection {
         this.#wake();
     }
 
+    /** Pings and pongs have no size: the newest wait, so that they never stop the socket. */
+    #putControl(tag, val) {
+        const same = ({ message }) => message?.tag === tag;
+        if (this.#inbox.filter(same).length === MAX_UNREAD_CONTROL) this.#inbox.splice(this.#inbox.findIndex(same), 1);
+        this.#put({ tag, val });
+    }
+
     #fail(tag, val) {
         if (this.#failed) return;
         this.#failed = failure(tag, val);
@@ -166,7 +178,8 @@ class Connection {
         const most = tag === 'ping' || tag === 'pong' ? 125 : this.#most;
         if (data.length > most) throw failure('invalid-message', `${data.length} bytes are more than ${most}`);
         if (this.#ws.readyState !== WebSocket.OPEN) {
-            const untold = this.#inbox.some(({ failed }) => failed);
+            const untold = !this.#sendTold && this.#inbox.some(({ failed }) => failed);
+            this.#sendTold = true;
             throw untold ? this.#failed : failure('connection-closed');
         }
         await this.#room();
@@ -215,8 +228,7 @@ class Connection {
     }
 
     close(code, reason) {
-        const valid = (code) => [1000, 1001, 1002, 1003].includes(code) || (code >= 1007 && code <= 1014) || code >= 3000;
-        if (code !== undefined && (!valid(code) || code > 4999)) {
+        if (code !== undefined && !CLOSE_CODES.some(([first, last]) => first <= code && code <= last)) {
             throw failure('invalid-message', `${code} may not be sent`);
         }
         if (reason !== undefined && Buffer.byteLength(reason) > 123) {

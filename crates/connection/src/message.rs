@@ -2,6 +2,7 @@
 
 use crate::Error;
 use bytes::Bytes;
+use std::ops::RangeInclusive;
 
 /// The longest payload of a control frame, in bytes (RFC 6455 section 5.5).
 const MAX_CONTROL_PAYLOAD: usize = 125;
@@ -132,11 +133,15 @@ pub struct CloseInfo {
 /// What a received close frame without a code is reported as (RFC 6455 section 7.1.5).
 pub(crate) const NO_STATUS: u16 = 1005;
 
+/// Every code that a close frame may carry, in either direction: those that RFC 6455 section 7.4.1 and its registry
+/// define for the wire, and those for libraries and applications. 1004, 1005, 1006 and 1015 never travel, and 1016 to
+/// 2999 are reserved.
+const CLOSE_CODES: [RangeInclusive<u16>; 3] = [1000..=1003, 1007..=1014, 3000..=4999];
+
 impl CloseInfo {
-    /// Whether a peer may send this code: one that RFC 6455 section 7.4 or its registry defines, or one
-    /// for libraries and applications.
-    pub(crate) fn is_receivable(code: u16) -> bool {
-        matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
+    /// Whether a close frame may carry this code, sent or received.
+    pub(crate) fn is_valid_code(code: u16) -> bool {
+        CLOSE_CODES.iter().any(|codes| codes.contains(&code))
     }
 
     /// Whether an endpoint may send this (RFC 6455 section 7.4).
@@ -144,7 +149,7 @@ impl CloseInfo {
     /// # Errors
     /// [`Error::InvalidMessage`] that names the code or the reason's length.
     pub(crate) fn check_sendable(&self) -> Result<(), Error> {
-        if !(1000..5000).contains(&self.code) || matches!(self.code, 1004 | 1005 | 1006 | 1015) {
+        if !CloseInfo::is_valid_code(self.code) {
             return Err(Error::InvalidMessage(format!(
                 "close code {} may not be sent (RFC 6455 section 7.4); use 1000, or one of your own from 3000 to 4999",
                 self.code
@@ -170,7 +175,7 @@ mod tests {
 
     #[test]
     fn close_codes_that_may_not_be_sent_are_refused() {
-        for code in [0, 999, 1004, 1005, 1006, 1015, 5000, u16::MAX] {
+        for code in [0, 999, 1004, 1005, 1006, 1015, 1016, 2000, 2999, 5000, u16::MAX] {
             assert!(close(code, None).is_err(), "{code}");
         }
         for code in [1000, 1001, 1003, 1007, 1014, 3000, 4999] {

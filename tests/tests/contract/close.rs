@@ -17,9 +17,12 @@ async fn end(mut peer: Peer) {
 #[tokio::test]
 async fn close_valid() {
     let (mut guest, open, mut peer) = open(&[]).await;
-    for code in [0, 1, 999, 1004, 1005, 1006, 1015, 5000, u16::MAX] {
+    let invalid = [0, 1, 999, 1004, 1005, 1006, 1015, 1016, 1500, 2000, 2999, 5000, u16::MAX];
+    for code in invalid {
         let closed = guest.close(open, Some(code), None).await;
         assert!(matches!(closed, Err(Failure::InvalidMessage(_))), "{code}: {closed:?}");
+        let sent = guest.send(open, Message::Close(code, None)).await;
+        assert!(matches!(sent, Err(Failure::InvalidMessage(_))), "{code}: {sent:?}");
     }
     for reason in ["r".repeat(124), "é".repeat(62)] {
         for code in [None, Some(1000)] {
@@ -30,10 +33,21 @@ async fn close_valid() {
     assert_eq!(guest.state(open).await, State::Open);
     guest.send(open, Message::Text("unharmed".into())).await.unwrap();
     assert_eq!(peer.frame().await, (TEXT, b"unharmed".to_vec()));
-    for code in [1000, 1001, 1003, 1007, 1011, 3000, 4999] {
+    let valid = [1000, 1001, 1002, 1003, 1007, 1011, 1012, 1013, 1014, 3000, 4999];
+    for code in valid {
         let (open, mut peer) = open_in(&mut guest, Config::default()).await;
         guest.close(open, Some(code), Some(&"r".repeat(123))).await.unwrap();
         assert_eq!(peer.frame().await, (CLOSE, close_payload(code, &"r".repeat(123))));
+    }
+    // The same codes are valid and invalid when they are received.
+    for (code, is_valid) in valid.map(|code| (code, true)).into_iter().chain(invalid.map(|code| (code, false))) {
+        let (open, mut peer) = open_in(&mut guest, Config::default()).await;
+        peer.write(frame(CLOSE, close_payload(code, ""))).await;
+        assert_eq!(peer.frame().await, (CLOSE, close_payload(if is_valid { code } else { 1002 }, "")));
+        match guest.receive(open).await {
+            Ok(received) => assert!(is_valid && received == Message::Close(code, None), "{code}: {received:?}"),
+            Err(failure) => assert!(!is_valid && matches!(failure, Failure::ProtocolError(_)), "{code}: {failure:?}"),
+        }
     }
 }
 

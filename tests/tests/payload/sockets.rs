@@ -6,7 +6,7 @@ use tests::{
     Answered, Serving,
     probe::{self, Config, Probe},
 };
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_tungstenite::{
     client_async,
     tungstenite::{client::IntoClientRequest, protocol::CloseFrame},
@@ -54,6 +54,35 @@ async fn the_host_answers_pings_of_which_the_guest_learns_nothing() {
     soon(client.send(Message::Ping("p".into()))).await.unwrap();
     assert_eq!(soon(client.next()).await.unwrap().unwrap(), Message::Pong("p".into()));
     echoes(&mut client, text("still there")).await;
+}
+
+#[tokio::test]
+async fn pings_and_a_close_are_answered_while_the_guest_computes() {
+    let spin = guest(&[("websocketMessage", "(loop (br 0))")]);
+    let serving = Serving::start(spin, &["--inbound-buffer", "1KiB", "--callback-timeout", "1h"]).await;
+    let mut client = serving.dial().await;
+    soon(client.send(text("compute"))).await.unwrap();
+    for number in 0..2000_u32 {
+        let payload = number.to_be_bytes().to_vec();
+        soon(client.send(Message::Ping(payload.clone().into()))).await.unwrap();
+        assert_eq!(soon(client.next()).await.unwrap().unwrap(), Message::Pong(payload.into()));
+    }
+    soon(client.close(Some(CloseFrame { code: 4321.into(), reason: "".into() }))).await.unwrap();
+    assert_eq!(close_code(&mut client).await, 4321);
+    assert!(soon(client.next()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_close_code_that_may_not_be_sent_is_answered_with_1002() {
+    for echo in ECHOES {
+        let serving = Serving::start(echo, &[]).await;
+        for code in [1005_u16, 1016, 2000, 2999] {
+            let mut client = serving.dial().await;
+            let [high, low] = code.to_be_bytes();
+            soon(client.get_mut().write_all(&[0x88, 0x82, 0, 0, 0, 0, high, low])).await.unwrap();
+            assert_eq!(close_code(&mut client).await, 1002, "{code}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -295,9 +295,9 @@ fn close_info(payload: &[u8]) -> Result<CloseInfo, Violation> {
         [_] => return Err(Violation::protocol("the peer sent a close frame with half a code")),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
-    if !CloseInfo::is_receivable(code) {
+    if !CloseInfo::is_valid_code(code) {
         return Err(Violation::protocol(format!(
-            "the peer sent a close frame with the code {code}, which none may send"
+            "the peer sent a close frame with the code {code}, which may not be sent (RFC 6455 section 7.4)"
         )));
     }
     let reason = std::str::from_utf8(reason).map_err(|_| Violation::utf8())?;
@@ -366,6 +366,17 @@ mod tests {
         let mut input = BytesMut::from(&[0x82, 0x7F, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3][..]);
         assert_eq!(decoder.decode(&mut input), Ok(None));
         assert!(decoder.reserved() < 64, "{}", decoder.reserved());
+    }
+
+    #[test]
+    fn close_codes_are_valid_both_ways_or_neither() {
+        for code in 0..=u16::MAX {
+            let [high, low] = code.to_be_bytes();
+            let received = decode(Role::Client, &[0x88, 0x02, high, low]);
+            let info = CloseInfo { code, reason: None };
+            assert_eq!(received.is_ok(), info.check_sendable().is_ok(), "{code}");
+            assert_eq!(received.is_ok(), matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999), "{code}");
+        }
     }
 
     #[test]
