@@ -84,7 +84,9 @@ async fn play(case: Case, answer: &[u8]) {
             };
             assert!(rest.is_empty() || find(&said, rest).is_some(), "what follows the answer is not what was sent");
         }
-        Err(Error::Protocol(_) | Error::ConnectionFailed(_) | Error::AuthenticationFailed(_)) => {}
+        Err(error @ (Error::Protocol(_) | Error::ConnectionFailed(_) | Error::AuthenticationFailed(_))) => {
+            assert!(!error.to_string().contains(char::is_control), "{error:?} steers a terminal");
+        }
         Err(Error::Timeout) => assert!(matches!(case.ending, Ending::Stalls), "it waits for nobody"),
         Err(error) => panic!("{error}"),
     }

@@ -71,10 +71,11 @@ fn errors(page: &mut String) {
 }
 
 /// The sources whose constants limit what guests and peers can ask for.
-const LIMITS: [&str; 9] = [
+const LIMITS: [&str; 10] = [
     "connection/src/request.rs",
     "connection/src/message.rs",
     "connection/src/head.rs",
+    "connection/src/refusal.rs",
     "connection/src/dial.rs",
     "connection/src/driver/mod.rs",
     "cli/src/listen.rs",

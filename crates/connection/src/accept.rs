@@ -5,13 +5,12 @@ use crate::{
     driver::{Driver, Limits},
     endpoint::Permits,
     engine::{Role, derive_accept_key},
-    handshake::lists,
+    head::{Repeated, elements, lists, single},
     record::Attempt,
     request::is_token,
     target::check_request,
     transport::unwrap,
 };
-use data_encoding::BASE64;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority};
 use hyper::upgrade::OnUpgrade;
 use std::io;
@@ -124,12 +123,13 @@ fn check<B>(request: &Request<B>) -> Result<(String, Vec<String>), Refusal> {
     if fields.contains_key(header::EXPECT) {
         return refuse(StatusCode::EXPECTATION_FAILED, "a request for an upgrade has no body to expect anything for");
     }
-    if fields.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-        return refuse(StatusCode::UPGRADE_REQUIRED, "the WebSocket version is 13");
+    match single(fields, header::SEC_WEBSOCKET_VERSION) {
+        Ok(Some(version)) if version == "13" => {}
+        Ok(_) => return refuse(StatusCode::UPGRADE_REQUIRED, "the WebSocket version is 13"),
+        Err(Repeated) => return bad("the request has more than one Sec-WebSocket-Version"),
     }
-    let mut keys = fields.get_all(header::SEC_WEBSOCKET_KEY).iter();
-    let key = match (keys.next(), keys.next()) {
-        (Some(key), None) if BASE64.decode(key.as_bytes()).is_ok_and(|nonce| nonce.len() == 16) => key,
+    let key = match single(fields, header::SEC_WEBSOCKET_KEY) {
+        Ok(Some(key)) if is_key(key.as_bytes()) => key,
         _ => return bad("Sec-WebSocket-Key is not one key of 16 bytes in base64"),
     };
     let Some(offered) = subprotocols(fields) else {
@@ -138,15 +138,21 @@ fn check<B>(request: &Request<B>) -> Result<(String, Vec<String>), Refusal> {
     Ok((derive_accept_key(key.as_bytes()), offered))
 }
 
+/// Whether this is base64 of 16 bytes. The four spare bits of the last letter may be anything: they are not zero in the
+/// key that RFC 6455 section 4.1 prints.
+fn is_key(key: &[u8]) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    key.strip_suffix(b"==").is_some_and(|letters| letters.len() == 22 && letters.iter().all(is_letter))
+}
+
 fn subprotocols(fields: &HeaderMap) -> Option<Vec<String>> {
     let mut offered: Vec<String> = Vec::new();
-    for value in fields.get_all(header::SEC_WEBSOCKET_PROTOCOL) {
-        for name in value.to_str().ok()?.split(',').map(str::trim) {
-            if !is_token(name) || offered.iter().any(|other| other == name) {
-                return None;
-            }
-            offered.push(name.to_owned());
+    for name in elements(fields, header::SEC_WEBSOCKET_PROTOCOL) {
+        let name = str::from_utf8(name).ok().filter(|name| is_token(name))?;
+        if offered.iter().any(|other| other == name) {
+            return None;
         }
+        offered.push(name.to_owned());
     }
     Some(offered)
 }
@@ -251,16 +257,74 @@ mod tests {
     }
 
     #[test]
+    fn empty_elements_of_lists_are_ignored_and_several_fields_are_one_list() {
+        for (protocols, offered) in [
+            (&["chat, ,log,"][..], &["chat", "log"][..]),
+            (&[",", "chat", "", " log ,"], &["chat", "log"]),
+            (&[""], &[]),
+        ] {
+            let mut request = request(&[("upgrade", Some(", h2c,")), ("connection", Some(" ,"))]);
+            let fields = request.headers_mut();
+            fields.append("upgrade", HeaderValue::from_static("WebSocket ,,"));
+            fields.append("connection", HeaderValue::from_static(", UPGRADE"));
+            for value in protocols {
+                fields.append("sec-websocket-protocol", HeaderValue::from_static(value));
+            }
+            assert_eq!(check(&request).unwrap().1, offered, "{protocols:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_any_base64_of_16_bytes_and_is_answered_as_received() {
+        for key in ["AQIDBAUGBwgJCgsMDQ4PEC==", "AQIDBAUGBwgJCgsMDQ4PEA==", "++++++++++//////////9/=="] {
+            let (accept, _) = check(&request(&[("sec-websocket-key", Some(key))])).unwrap();
+            assert_eq!(accept, derive_accept_key(key.as_bytes()));
+        }
+        for key in [
+            "",
+            "AQIDBAUGBwgJCgsMDQ4PEC",
+            "AQIDBAUGBwgJCgsMDQ4PEC=",
+            "AQIDBAUGBwgJCgsMDQ4PEC===",
+            "AQIDBAUGBwgJCgsMDQ4PE===",
+            "AQIDBAUGBwgJCgsMDQ4PEBE=",
+            "AQIDBAUGBwgJCgsMDQ4PEBES",
+            "AQIDBAUGBwgJCgsMDQ4P-_==",
+            "AQIDBAUGBwgJ CgsMDQ4PC==",
+            "AQIDBAUGBwgJCgsMDQ4PEC==, AQIDBAUGBwgJCgsMDQ4PEC==",
+        ] {
+            assert_eq!(check(&request(&[("sec-websocket-key", Some(key))])).unwrap_err().status, 400, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_the_handshake_depends_on_may_not_be_repeated() {
+        for (name, value) in [
+            ("sec-websocket-version", "13"),
+            ("sec-websocket-version", "8"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-key", "AQIDBAUGBwgJCgsMDQ4PEC=="),
+        ] {
+            let mut request = request(&[]);
+            request.headers_mut().append(name, HeaderValue::from_static(value));
+            assert_eq!(check(&request).unwrap_err().status, 400, "{name}: {value}");
+        }
+    }
+
+    #[test]
     fn every_check_of_the_rfc_refuses_with_a_status_of_its_own() {
         for (name, value, status) in [
             ("connection", Some("close"), 426),
             ("upgrade", Some("h2c"), 426),
             ("sec-websocket-version", Some("8"), 426),
             ("sec-websocket-version", None, 426),
+            ("sec-websocket-version", Some("13, 8"), 426),
+            ("connection", Some(", ,"), 426),
+            ("upgrade", Some(""), 426),
             ("sec-websocket-key", None, 400),
             ("sec-websocket-key", Some("c2hvcnQ="), 400),
             ("sec-websocket-protocol", Some("a, a"), 400),
             ("sec-websocket-protocol", Some("a b"), 400),
+            ("sec-websocket-protocol", Some("a,,a"), 400),
             ("content-length", Some("1"), 400),
             ("transfer-encoding", Some("chunked"), 400),
             ("expect", Some("100-continue"), 417),

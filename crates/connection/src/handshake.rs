@@ -4,12 +4,12 @@
 use crate::{
     ConnectError, Error, Reason,
     engine::{derive_accept_key, generate_key},
-    head::Head,
+    head::{Head, Repeated, elements, lists, single},
     request::Request,
     transport::Transport,
 };
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use tokio::io::AsyncWriteExt;
 
 /// Asks the server to upgrade. Gives the subprotocol that it chose, and the bytes that it sent after
@@ -55,14 +55,16 @@ fn compose(request: &Request, key: &str) -> Vec<u8> {
     head
 }
 
-/// Whether a list field has an element, without regard to case (RFC 9110 section 5.6.1).
-pub(crate) fn lists(fields: &HeaderMap, name: HeaderName, element: &str) -> bool {
-    fields
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|part| part.trim().eq_ignore_ascii_case(element))
+/// The fields that an opening handshake depends on: none may have an invalid value.
+fn is_essential(name: &HeaderName) -> bool {
+    [
+        header::UPGRADE,
+        header::CONNECTION,
+        header::SEC_WEBSOCKET_ACCEPT,
+        header::SEC_WEBSOCKET_EXTENSIONS,
+        header::SEC_WEBSOCKET_PROTOCOL,
+    ]
+    .contains(name)
 }
 
 fn check(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, ConnectError> {
@@ -72,26 +74,35 @@ fn check(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, C
         let say = |shown: &str| Error::Protocol(format!("the server's handshake {what}{shown} (RFC 6455 section 4.1)"));
         Err(ConnectError::quoting(Reason::Protocol, say(&shown), Some(say("").to_string())))
     };
-    if !lists(&head.fields, header::UPGRADE, "websocket") {
-        return broken("does not upgrade to websocket", None);
+    let fields = &head.fields;
+    if let Some(name) = head.invalid.iter().find(|name| is_essential(name)) {
+        return broken(&format!("has a control character in `{name}`"), None);
     }
-    if !lists(&head.fields, header::CONNECTION, "upgrade") {
+    // Several protocols are layers, each over the one before it (RFC 9110 section 7.8).
+    let mut protocols = elements(fields, header::UPGRADE);
+    match (protocols.next(), protocols.next()) {
+        (Some(protocol), None) if protocol.eq_ignore_ascii_case(b"websocket") => {}
+        _ => return broken("does not upgrade to websocket, once and alone", None),
+    }
+    if !lists(fields, header::CONNECTION, "upgrade") {
         return broken("has no `Connection: Upgrade`", None);
     }
-    if head.text(header::SEC_WEBSOCKET_ACCEPT) != Some(derive_accept_key(key.as_bytes()).as_str()) {
-        return broken("has a wrong Sec-WebSocket-Accept", None);
+    match single(fields, header::SEC_WEBSOCKET_ACCEPT) {
+        Ok(Some(accept)) if *accept == derive_accept_key(key.as_bytes()) => {}
+        Ok(_) => return broken("has a wrong Sec-WebSocket-Accept", None),
+        Err(Repeated) => return broken("has more than one Sec-WebSocket-Accept", None),
     }
-    if let Some(extensions) = head.fields.get(header::SEC_WEBSOCKET_EXTENSIONS) {
-        return broken("uses an extension that was not offered", Some(extensions));
+    if elements(fields, header::SEC_WEBSOCKET_EXTENSIONS).next().is_some() {
+        let first = fields.get(header::SEC_WEBSOCKET_EXTENSIONS);
+        return broken("uses an extension that was not offered", first);
     }
-    let mut chosen = head.fields.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
-    match (chosen.next(), chosen.next()) {
-        (None, _) => Ok(None),
-        (Some(name), None) => match offered.iter().find(|own| own.as_bytes() == name.as_bytes()) {
+    match single(fields, header::SEC_WEBSOCKET_PROTOCOL) {
+        Ok(None) => Ok(None),
+        Ok(Some(name)) => match offered.iter().find(|own| own.as_bytes() == name.as_bytes()) {
             Some(name) => Ok(Some(name.clone())),
             None => broken("chooses a subprotocol that was not offered", Some(name)),
         },
-        (Some(_), Some(_)) => broken("chooses more than one subprotocol", None),
+        Err(Repeated) => broken("chooses more than one subprotocol", None),
     }
 }
 
@@ -148,6 +159,18 @@ mod tests {
     async fn an_answer_within_the_rfc_is_accepted() {
         assert_eq!(answer(GOOD).await, Ok(None));
         assert_eq!(answer(&format!("{GOOD}\nSec-WebSocket-Protocol: log")).await, Ok(Some("log".to_owned())));
+        for lines in [
+            GOOD.replace("WebSocket\n", ",websocket, ,\n"),
+            GOOD.replace("keep-alive, upgrade", ", ,Upgrade,"),
+            GOOD.replace("keep-alive, upgrade", "keep-alive\nConnection:\nConnection: Upgrade"),
+            GOOD.replace(": ", " :\n\t"),
+            GOOD.replace("\n", "\nSet-Cookie: a=b;\n Path=/\n"),
+            GOOD.replace("\n", "\nSet-Cookie: id=a\x01b\x00\x7f\n\x1b[1m\n"),
+            format!("Sec-WebSocket-Accept-Not: ACCEPT\n{GOOD}\nSec-WebSocket-Extensions: , ,\nContent-Length: 0"),
+            format!("{GOOD}{}", "\nX: y".repeat(1000)),
+        ] {
+            assert_eq!(answer(&lines).await, Ok(None), "{lines:?}");
+        }
     }
 
     #[tokio::test]
@@ -160,6 +183,32 @@ mod tests {
             format!("{GOOD}\nSec-WebSocket-Protocol: Chat"),
             format!("{GOOD}\nSec-WebSocket-Protocol: chat, log"),
             format!("{GOOD}\nSec-WebSocket-Protocol: chat\nSec-WebSocket-Protocol: log"),
+            format!("{GOOD}\nSec-WebSocket-Protocol: chat\nSec-WebSocket-Protocol: chat"),
+            format!("{GOOD}\nSec-WebSocket-Protocol: chat\n log"),
+            format!("{GOOD}\nSec-WebSocket-Protocol:"),
+            // A field that the handshake depends on, twice.
+            format!("{GOOD}\nSec-WebSocket-Accept: ACCEPT"),
+            format!("{GOOD}\nSec-WebSocket-Accept: bm8="),
+            format!("Sec-WebSocket-Accept: bm8=\n{GOOD}"),
+            format!("{GOOD}\nsec-websocket-accept :"),
+            format!("{GOOD}\nSec-WebSocket-Accept: \x01"),
+            format!("{GOOD}\nUpgrade: websocket"),
+            format!("{GOOD}\nUpgrade: h2c"),
+            GOOD.replace("WebSocket\n", "h2c, websocket\n"),
+            GOOD.replace("WebSocket\n", "websocket/13\n"),
+            // An invalid value in one.
+            GOOD.replace("WebSocket\n", "websocket\x01\n"),
+            GOOD.replace("WebSocket\n", "websocket\u{e9}\n"),
+            GOOD.replace("upgrade", "upgrade\x7f"),
+            GOOD.replace("ACCEPT", "ACCEPT\x00"),
+            GOOD.replace("ACCEPT", "\rACCEPT"),
+            format!("{GOOD}\nSec-WebSocket-Protocol: chat\x0b"),
+            format!("{GOOD}\nSec-WebSocket-Extensions: \x08"),
+            format!("{GOOD}\nSec-WebSocket-Extensions: \u{e9}"),
+            // Names and values that are broken in two.
+            GOOD.replace("ACCEPT", "\n\tACCEPT,"),
+            GOOD.replace("Sec-WebSocket-Accept", "Sec-WebSocket\n -Accept"),
+            GOOD.replace("Upgrade: ", "Upgrade\n : "),
         ] {
             assert!(matches!(answer(&lines).await, Err(Error::Protocol(_))), "{lines}");
         }

@@ -44,6 +44,7 @@ mod metrics;
 mod origin;
 mod policy;
 mod record;
+mod refusal;
 mod request;
 mod settings;
 mod target;

@@ -11,7 +11,10 @@ use tests::{
     probe::{Config, Failure, Probe, State},
     skipped,
 };
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpSocket, TcpStream},
+};
 
 const LIMIT: Duration = Duration::from_millis(300);
 
@@ -143,6 +146,10 @@ async fn connect_handshake() {
         (false, Box::new(change("Upgrade: websocket\r\n", ""))),
         (false, Box::new(change("Connection: Upgrade\r\n", ""))),
         (false, Box::new(change("Connection: Upgrade", "Connection: close"))),
+        (false, Box::new(|peer: &Peer| peer.upgrade_head(&format!("Sec-WebSocket-Accept: {}\r\n", peer.accept_key())))),
+        (false, Box::new(|peer: &Peer| peer.upgrade_head("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"))),
+        (false, Box::new(|peer: &Peer| peer.upgrade_head("Upgrade: websocket\r\n"))),
+        (false, Box::new(|peer: &Peer| peer.upgrade_head("Upgrade: h2c\r\n"))),
     ];
     for (allowed, answer) in answers {
         let mut shown = String::new();
@@ -156,6 +163,37 @@ async fn connect_handshake() {
             Err(Failure::ProtocolError(_)) if !allowed => peer.end().await,
             other => panic!("{other:?}: {shown}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn connect_answer() {
+    let mut guest = Probe::start(&[]);
+    let (listener, url) = listen().await;
+    for lines in [
+        "Set-Cookie: a=b;\r\n Path=/\r\n".to_owned(),
+        "Set-Cookie: id=a\x01b\x00\r\n".to_owned(),
+        "not a field\r\n".to_owned(),
+        "X: y\r\n".repeat(1000),
+        format!("X: {}\r\n", "y".repeat(60_000)),
+    ] {
+        for interim in ["", "\r\n", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"] {
+            let (connected, _peer) = dial(&mut guest, &listener, to(&url), async |peer| {
+                peer.write(format!("{interim}{}", peer.upgrade_head(&lines))).await;
+            })
+            .await;
+            connected.unwrap_or_else(|failure| panic!("{failure:?}: {lines:?}"));
+        }
+    }
+    for lines in [format!("X: {}\r\n", "y".repeat(65_536)), "X: y\r\n".repeat(11_000)] {
+        let (connected, mut peer) = dial(&mut guest, &listener, to(&url), async |peer| {
+            let head = peer.upgrade_head(&lines);
+            // The host may end TCP before it has read all.
+            let _ = peer.tcp.write_all(head.as_bytes()).await;
+        })
+        .await;
+        assert!(matches!(&connected, Err(Failure::ProtocolError(why)) if why.contains("65536")), "{connected:?}");
+        peer.end().await;
     }
 }
 
