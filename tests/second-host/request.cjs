@@ -1,7 +1,11 @@
 // What a guest asks for, held against the contract before any use of the network.
 
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-const RESERVED = /^(host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*)$/i;
+const RESERVED = new RegExp(
+    '^(host|connection|upgrade|content-length|transfer-encoding|sec-websocket-.*' +
+        '|te|trailer|keep-alive|http2-settings|proxy-.*|expect)$',
+    'i',
+);
 const MOST = 64 * 1024;
 
 /** The request that a `client-config` makes; throws an error of the package. */
@@ -16,7 +20,7 @@ function requestOf(config, settings) {
     for (const [name, value] of fields) {
         if (!TOKEN.test(name)) throw protocol(`${JSON.stringify(name)} is no name of a field`);
         if (/[\r\n\0]/.test(value)) throw protocol(`the value of ${name} has a line break or a NUL`);
-        if (RESERVED.test(name)) throw protocol(`${name} belongs to the handshake`);
+        if (RESERVED.test(name)) throw protocol(`${name} is the host's to write`);
     }
     const size = [...subprotocols, ...fields.flat()].reduce((sum, text) => sum + Buffer.byteLength(text), 0);
     if (size >= MOST) throw protocol(`subprotocols and fields have more than ${MOST} bytes`);
@@ -24,6 +28,9 @@ function requestOf(config, settings) {
     if ((username || password) && !fields.some(([name]) => name.toLowerCase() === 'authorization')) {
         const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
         fields.push(['Authorization', `Basic ${Buffer.from(credentials).toString('base64')}`]);
+    }
+    if (settings['user-agent'] && !fields.some(([name]) => name.toLowerCase() === 'user-agent')) {
+        fields.unshift(['User-Agent', settings['user-agent']]);
     }
     url.username = url.password = '';
     const headers = {};

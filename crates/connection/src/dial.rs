@@ -6,10 +6,11 @@ use crate::{
     head::Head,
     policy::{Policy, is_localhost},
     request::{Request, basic_authorization},
-    settings::Proxy,
+    settings::Settings,
 };
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream::FuturesUnordered};
+use http::HeaderValue;
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -25,7 +26,8 @@ use url::{Host, Url};
 /// How long one address has before the next is tried beside it (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Opens a byte stream to the request's host, at addresses that the policy grants and no others.
+/// Opens a byte stream to the request's host, at addresses that the policy grants and no others, through the proxy of the
+/// settings.
 ///
 /// # Errors
 /// [`Error::AuthenticationFailed`] where the policy, or the proxy, refuses;
@@ -33,17 +35,17 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 pub(crate) async fn dial(
     request: &Request,
     policy: &Policy,
-    proxy: Option<&Proxy>,
+    settings: &Settings,
     progress: &Progress,
 ) -> Result<TcpStream, ConnectError> {
     progress.reach(Step::Dns);
     let addresses = resolve(request, policy).await?;
-    match proxy {
+    match &settings.proxy {
         None => {
             progress.reach(Step::Tcp);
             race(addresses).await.map_err(|errors| ConnectError::tcp(&request.authority(), errors))
         }
-        Some(proxy) => through(proxy.url(), &addresses, request.timeout, progress).await,
+        Some(proxy) => through(proxy.url(), &addresses, settings.user_agent.as_ref(), request.timeout, progress).await,
     }
 }
 
@@ -123,6 +125,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 async fn through(
     proxy: &Url,
     addresses: &[SocketAddr],
+    user_agent: Option<&HeaderValue>,
     limit: Duration,
     progress: &Progress,
 ) -> Result<TcpStream, ConnectError> {
@@ -136,7 +139,7 @@ async fn through(
         let unreachable = |errors| ConnectError::tcp(&format!("the proxy {name}:{port}"), errors).at_the_proxy();
         let mut tcp = race(at.clone()).await.map_err(unreachable)?;
         progress.reach(Step::Proxy);
-        match connect_method(&mut tcp, proxy, *address, limit).await {
+        match connect_method(&mut tcp, proxy, *address, user_agent, limit).await {
             Ok(()) => return Ok(tcp),
             Err(failure) => last = failure.at_the_proxy(),
         }
@@ -148,13 +151,17 @@ async fn connect_method(
     tcp: &mut TcpStream,
     proxy: &Url,
     address: SocketAddr,
+    user_agent: Option<&HeaderValue>,
     limit: Duration,
 ) -> Result<(), ConnectError> {
     let mut ask = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n").into_bytes();
-    if let Some(credentials) = basic_authorization(proxy) {
-        ask.extend_from_slice(b"Proxy-Authorization: ");
-        ask.extend_from_slice(credentials.as_bytes());
-        ask.extend_from_slice(b"\r\n");
+    let credentials = basic_authorization(proxy);
+    for (name, value) in [("User-Agent", user_agent), ("Proxy-Authorization", credentials.as_ref())] {
+        if let Some(value) = value {
+            ask.extend_from_slice(format!("{name}: ").as_bytes());
+            ask.extend_from_slice(value.as_bytes());
+            ask.extend_from_slice(b"\r\n");
+        }
     }
     ask.extend_from_slice(b"\r\n");
     tcp.write_all(&ask).await.map_err(|error| ConnectError::transport("the proxy cannot be asked", error))?;

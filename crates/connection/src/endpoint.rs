@@ -153,7 +153,7 @@ impl Endpoint {
             let Host { policy, settings, .. } = &*self.host;
             let progress = Progress::default();
             let stream = async {
-                let tcp = dial(&request, policy, settings.proxy.as_ref(), &progress).await?;
+                let tcp = dial(&request, policy, settings, &progress).await?;
                 progress.reach(Step::Tls);
                 over(&request, TcpConnection::new(tcp, permits)).await
             };
@@ -210,7 +210,7 @@ impl Endpoint {
         let progress = Progress::default();
         let shake_hands = async {
             let Host { policy, settings, tls, .. } = &*self.host;
-            let tcp = dial(&request, policy, settings.proxy.as_ref(), &progress).await?;
+            let tcp = dial(&request, policy, settings, &progress).await?;
             let address = tcp.peer_addr().ok();
             let mut transport: Box<dyn Transport> = if request.secure {
                 progress.reach(Step::Tls);

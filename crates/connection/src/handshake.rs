@@ -118,7 +118,9 @@ mod tests {
             headers: [("X-A", "1"), ("x-b", "2"), ("X-A", "3")].map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
             ..ConnectConfig::default()
         };
-        Request::new(config, &Settings::default()).unwrap()
+        let mut settings = Settings::default();
+        settings.set("user-agent", "agent/1").unwrap();
+        Request::new(config, &settings).unwrap()
     }
 
     #[test]
@@ -128,7 +130,7 @@ mod tests {
             head,
             "GET /a?b HTTP/1.1\r\nHost: example.com:8080\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: KEY\r\nSec-WebSocket-Protocol: chat, log\r\n\
-             X-A: 1\r\nx-b: 2\r\nX-A: 3\r\n\r\n"
+             User-Agent: agent/1\r\nX-A: 1\r\nx-b: 2\r\nX-A: 3\r\n\r\n"
         );
     }
 

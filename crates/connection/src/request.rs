@@ -43,7 +43,8 @@ pub(crate) struct Request {
     pub(crate) port: u16,
     pub(crate) secure: bool,
     pub(crate) subprotocols: Vec<String>,
-    /// The guest's header fields, and Basic authorization made of the URL's credentials.
+    /// The host's `User-Agent` where the guest gives none, the guest's header fields, and Basic authorization made of the
+    /// URL's credentials.
     pub(crate) headers: Vec<(String, HeaderValue)>,
     pub(crate) timeout: Duration,
     pub(crate) max_message_size: usize,
@@ -61,10 +62,17 @@ impl Request {
         check_size(&config)?;
         check_subprotocols(&config.subprotocols)?;
         let mut headers = check_headers(config.headers)?;
+        let gives =
+            |headers: &[(String, _)], field: &str| headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(field));
         if let Some(authorization) = basic_authorization(&url)
-            && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+            && !gives(&headers, "authorization")
         {
             headers.push(("Authorization".to_owned(), authorization));
+        }
+        if let Some(agent) = &settings.user_agent
+            && !gives(&headers, "user-agent")
+        {
+            headers.insert(0, ("User-Agent".to_owned(), agent.clone()));
         }
         strip_credentials(&mut url);
         let host = url.host().ok_or_else(|| Error::InvalidUrl("it names no host".to_owned()))?.to_owned();
@@ -173,13 +181,32 @@ pub(crate) fn is_token(text: &str) -> bool {
 
 /// Header fields that the opening handshake itself writes, beside `Sec-WebSocket-*`.
 const HANDSHAKE_FIELDS: [&str; 5] = ["host", "connection", "upgrade", "content-length", "transfer-encoding"];
+/// Header fields that are for the next hop alone (RFC 9110 section 7.6.1), beside `Proxy-*`: a guest gives none.
+const HOP_FIELDS: [&str; 4] = ["te", "trailer", "keep-alive", "http2-settings"];
+
+/// Why a guest may not give this header field.
+fn reserved(field: &str) -> Option<&'static str> {
+    if HANDSHAKE_FIELDS.contains(&field) || field.starts_with("sec-websocket-") {
+        Some("belongs to the opening handshake; leave it out")
+    } else if field.starts_with("proxy-") {
+        Some(
+            "is for proxies, and not for the server; leave it out: the host's setting `proxy` has the credentials of its proxy",
+        )
+    } else if HOP_FIELDS.contains(&field) {
+        Some("is for one hop of the way, which is the host's; leave it out")
+    } else if field == "expect" {
+        Some("announces a body, and the opening handshake has none; leave it out")
+    } else {
+        None
+    }
+}
 
 fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, HeaderValue)>, Error> {
     let check = |(name, value): (String, String)| {
         let field = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| Error::Protocol(format!("{name:?} is no header name (RFC 9110 section 5.1)")))?;
-        if HANDSHAKE_FIELDS.contains(&field.as_str()) || field.as_str().starts_with("sec-websocket-") {
-            return Err(Error::Protocol(format!("the header {name:?} belongs to the opening handshake; leave it out")));
+        if let Some(why) = reserved(field.as_str()) {
+            return Err(Error::Protocol(format!("the header {name:?} {why}")));
         }
         // The value may be a secret, so the error does not show it.
         let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| {
@@ -265,7 +292,7 @@ mod tests {
         assert_eq!((request.authority().as_str(), request.port), ("example.com", 443));
         assert_eq!(request.target(), "/a/b?c=d");
         assert_eq!(request.url.as_str(), "wss://example.com/a/b?c=d");
-        assert_eq!(request.headers[0].1, "Basic bWU6cEBzcw==");
+        assert_eq!(request.headers[1].1, "Basic bWU6cEBzcw==");
         let request = url("ws://[::1]:8080").unwrap();
         assert_eq!((request.authority().as_str(), request.port, request.secure), ("[::1]:8080", 8080, false));
         assert_eq!(request.target(), "/");
@@ -278,7 +305,24 @@ mod tests {
             headers: vec![("authorization".to_owned(), "Bearer t".to_owned())],
             ..ConnectConfig::default()
         });
-        assert_eq!(request.unwrap().headers, [("authorization".to_owned(), HeaderValue::from_static("Bearer t"))]);
+        assert_eq!(request.unwrap().headers[1..], [("authorization".to_owned(), HeaderValue::from_static("Bearer t"))]);
+    }
+
+    #[test]
+    fn the_user_agent_is_the_guest_s_or_else_the_host_s() {
+        let ask = |headers: &[(&str, &str)], agent: &str| {
+            let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            let mut settings = Settings::default();
+            settings.set("user-agent", agent).unwrap();
+            let config = ConnectConfig { url: "ws://a/".to_owned(), headers, ..ConnectConfig::default() };
+            let request = Request::new(config, &settings).unwrap();
+            let shown = request.headers.into_iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
+            shown.collect::<Vec<_>>()
+        };
+        assert_eq!(ask(&[("X-A", "1")], "host/1"), ["User-Agent: host/1", "X-A: 1"]);
+        assert_eq!(ask(&[("X-A", "1"), ("user-agent", "own")], "host/1"), ["X-A: 1", "user-agent: own"]);
+        assert_eq!(ask(&[("USER-AGENT", "")], "host/1"), ["USER-AGENT: "]);
+        assert_eq!(ask(&[("X-A", "1")], ""), ["X-A: 1"]);
     }
 
     #[test]
@@ -308,9 +352,19 @@ mod tests {
         for (name, value) in [("", "v"), ("a b", "v"), ("a:", "v"), ("a", "v\r\nb: c"), ("a", "v\0"), ("a\n", "v")] {
             assert!(matches!(add(name, value), Err(Error::Protocol(_))), "{name:?}: {value:?}");
         }
-        for name in ["Host", "connection", "UPGRADE", "Content-Length", "transfer-encoding", "Sec-WebSocket-Whatever"] {
-            let error = add(name, "v").unwrap_err().to_string();
-            assert!(error.contains(name), "{error}");
+        for (names, why) in [
+            (&HANDSHAKE_FIELDS[..], "belongs to the opening handshake"),
+            (&["Host", "UPGRADE", "Sec-WebSocket-Whatever", "sec-websocket-key"], "belongs to the opening handshake"),
+            (&HOP_FIELDS, "is for one hop"),
+            (&["TE", "Keep-Alive"], "is for one hop"),
+            (&["Proxy-Authorization", "Proxy-Authenticate", "proxy-connection", "PROXY-X"], "is for proxies"),
+            (&["Expect"], "announces a body"),
+        ] {
+            for name in names {
+                let error = add(name, "v").unwrap_err();
+                assert!(matches!(&error, Error::Protocol(text) if text.contains(why)), "{error}");
+                assert!(error.to_string().contains(name), "{error}");
+            }
         }
         assert!(add("X-Empty", "").is_ok() && add("User-Agent", "grüße\t1").is_ok());
     }

@@ -238,14 +238,66 @@ async fn proxy(answer: &'static str) -> (String, JoinHandle<String>) {
 
 #[tokio::test]
 async fn a_proxy_is_asked_for_a_tunnel_with_the_credentials_of_its_url() {
-    for (user, authorization) in [("", None), ("me:p%40ss@", Some("Proxy-Authorization: Basic bWU6cEBzcw==\r\n"))] {
+    for (user, authorization, agent) in [
+        ("", None, "proxied/1"),
+        ("me:p%40ss@", Some("Proxy-Authorization: Basic bWU6cEBzcw==\r\n"), "proxied/1"),
+        ("", None, ""),
+    ] {
         let (at, served) = proxy("HTTP/1.1 200 Connection established\r\n\r\n").await;
         let url = echo_server().await;
-        works(&endpoint(&[("proxy", &format!("http://{user}{at}"))]), &url).await;
+        works(&endpoint(&[("proxy", &format!("http://{user}{at}")), ("user-agent", agent)]), &url).await;
         let asked = soon(served).await.unwrap();
         let destination = url.trim_start_matches("ws://").trim_end_matches('/');
         assert!(asked.starts_with(&format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n")), "{asked}");
         assert_eq!(asked.lines().find(|line| line.starts_with("Proxy-Auth")), authorization.map(str::trim));
+        let said = asked.lines().find_map(|line| line.strip_prefix("User-Agent: "));
+        assert_eq!(said, Some(agent).filter(|agent| !agent.is_empty()), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_of_a_proxy_is_read_as_that_of_a_server() {
+    for answer in [
+        "HTTP/1.1 200 \r\nVia: 1.1 a,\r\n 1.1 b\r\nSet-Cookie: id=a\x01b\r\nno field\r\n\r\n",
+        "\r\nHTTP/1.0 200 Connection established\nContent-Length: 5\nTransfer-Encoding: Chunked\n\n",
+        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 Connection established\r\n\r\n",
+    ] {
+        let (at, served) = proxy(answer).await;
+        works(&endpoint(&[("proxy", &format!("http://{at}"))]), &echo_server().await).await;
+        soon(served).await.unwrap();
+    }
+    let (at, _served) = proxy("HTTP/1.1 503 Nix da\r\nContent-Length: 2\r\nContent-Encoding: br\r\n\r\n\x01\x02").await;
+    let error = error_of(&endpoint(&[("proxy", &format!("http://{at}"))]), &echo_server().await).await;
+    let expected = "the proxy answered 503 Nix da (its body is not shown: it is compressed with br)";
+    assert_eq!(error, Error::ConnectionFailed(expected.to_owned()));
+}
+
+#[tokio::test]
+async fn the_host_says_who_it_is_unless_the_guest_does() {
+    let (listener, url) = listen().await;
+    for (own, sent) in [(None, concat!("websocket-provider/", env!("CARGO_PKG_VERSION"))), (Some("guest/2"), "guest/2")]
+    {
+        let headers = own.map(|own: &str| ("User-Agent".to_owned(), own.to_owned())).into_iter().collect();
+        let config = ConnectConfig { headers, ..to(&url) };
+        let (connection, peer) = dial(&listener, config, async |peer| peer.upgrade("").await).await;
+        connection.unwrap();
+        assert_eq!(peer.field("User-Agent"), sent);
+        assert_eq!(peer.request.matches("User-Agent").count(), 1, "{}", peer.request);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_without_a_body_is_reported_at_once() {
+    let (listener, url) = listen().await;
+    for (answer, shown) in [
+        ("HTTP/1.1 204 No Content\r\n\r\n", "the server answered 204 No Content"),
+        ("HTTP/1.1 304 Not Modified\r\nETag: a\r\n\r\n", "the server answered 304 Not Modified"),
+        ("HTTP/1.1 522\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nwhy\r\n0\r\n\r\n", "the server answered 522: why"),
+    ] {
+        let begun = Instant::now();
+        let (connection, _peer) = dial(&listener, to(&url), async |peer| peer.write(answer).await).await;
+        assert_eq!(connection.err(), Some(Error::ConnectionFailed(shown.to_owned())));
+        assert!(begun.elapsed() < Duration::from_secs(1), "it waited for {:?}", begun.elapsed());
     }
 }
 

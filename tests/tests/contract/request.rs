@@ -85,6 +85,27 @@ async fn connect_headers() {
     let (_, peer) = open_in(&mut guest, wishes).await;
     let sent = "\r\nX-B: 1\r\nx-a: grün\r\nX-B: 2\r\nOrigin: https://example.com\r\nE: \r\n";
     assert!(peer.request.contains(sent), "{}", peer.request);
+    // Beside those of the promises below, every field is the guest's to give.
+    let allowed = [
+        "Accept-Encoding",
+        "Authorization",
+        "Cache-Control",
+        "Content-Type",
+        "Cookie",
+        "Date",
+        "Forwarded",
+        "Max-Forwards",
+        "Origin",
+        "Pragma",
+        "Referer",
+        "Via",
+        "X-Proxy-Authorization",
+    ]
+    .map(|name| (name, "a"));
+    let (_, peer) = open_in(&mut guest, with_headers(&allowed)).await;
+    for (name, value) in allowed {
+        assert_eq!(peer.field(name), value, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -103,20 +124,11 @@ async fn connect_headers_invalid() {
     nobody_dialled(&listener).await;
 }
 
-#[tokio::test]
-async fn connect_headers_reserved() {
+/// Asserts that a guest may give none of these header fields.
+async fn are_refused(names: &[&str]) {
     let (listener, url) = listen().await;
     let mut guest = Probe::start(&[]);
-    for name in [
-        "Host",
-        "connection",
-        "UPGRADE",
-        "Content-Length",
-        "Transfer-Encoding",
-        "Sec-WebSocket-Key",
-        "sec-websocket-protocol",
-        "Sec-WebSocket-Anything",
-    ] {
+    for name in names {
         match guest.connect(Config { url: url.clone(), ..with_headers(&[(name, "a")]) }).await {
             Err(Failure::ProtocolError(why)) => {
                 assert!(why.to_lowercase().contains(&name.to_lowercase()), "{why} should name {name}");
@@ -125,6 +137,61 @@ async fn connect_headers_reserved() {
         }
     }
     nobody_dialled(&listener).await;
+}
+
+#[tokio::test]
+async fn connect_headers_reserved() {
+    are_refused(&[
+        "Host",
+        "connection",
+        "UPGRADE",
+        "Content-Length",
+        "Transfer-Encoding",
+        "Sec-WebSocket-Key",
+        "sec-websocket-protocol",
+        "Sec-WebSocket-Anything",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn connect_headers_hop_by_hop() {
+    are_refused(&["TE", "te", "Trailer", "Keep-Alive", "keep-alive", "HTTP2-Settings"]).await;
+}
+
+#[tokio::test]
+async fn connect_headers_proxy() {
+    are_refused(&[
+        "Proxy-Authorization",
+        "proxy-authorization",
+        "Proxy-Authenticate",
+        "Proxy-Authentication-Info",
+        "Proxy-Connection",
+        "PROXY-ANYTHING",
+    ])
+    .await;
+}
+
+#[tokio::test]
+async fn connect_headers_expect() {
+    are_refused(&["Expect", "EXPECT"]).await;
+}
+
+#[tokio::test]
+async fn connect_user_agent() {
+    for (options, own, sent) in [
+        (&[][..], None, Some("websocket-provider/")),
+        (&["--user-agent", "host/1 (of a test)"], None, Some("host/1 (of a test)")),
+        (&["--user-agent", ""], None, None),
+        (&["--user-agent", "host/1"], Some("guest/2"), Some("guest/2")),
+        (&["--user-agent", ""], Some("guest/2"), Some("guest/2")),
+    ] {
+        let headers: Vec<_> = own.map(|own| ("User-Agent", own)).into_iter().collect();
+        let (_guest, _, peer) = open_as(options, with_headers(&headers)).await;
+        let count = peer.request.to_lowercase().matches("\r\nuser-agent:").count();
+        assert_eq!(count, usize::from(sent.is_some()), "{}", peer.request);
+        assert!(peer.field("User-Agent").starts_with(sent.unwrap_or_default()), "{}", peer.request);
+    }
 }
 
 #[tokio::test]

@@ -8,8 +8,9 @@ pub use error::SettingError;
 pub use value::Proxy;
 
 use crate::{origin::OriginRule, policy::Rule};
+use http::HeaderValue;
 use std::{path::PathBuf, time::Duration};
-use value::{MAX_COUNT, count, duration, file_path, limit, list, size};
+use value::{MAX_COUNT, count, duration, file_path, limit, list, size, user_agent};
 
 /// What the host grants and how long it waits. See [`SETTINGS`] for the meaning of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +54,8 @@ pub struct Settings {
     pub client_key: Option<PathBuf>,
     /// HTTP CONNECT proxy to dial through, credentials in the URL.
     pub proxy: Option<Proxy>,
+    /// `User-Agent` of handshakes whose guest gives none, and of requests to the proxy; `None` sends none.
+    pub user_agent: Option<HeaderValue>,
 }
 
 impl Default for Settings {
@@ -78,6 +81,7 @@ impl Default for Settings {
             client_cert: None,
             client_key: None,
             proxy: None,
+            user_agent: Some(HeaderValue::from_static(USER_AGENT)),
         }
     }
 }
@@ -296,7 +300,18 @@ pub const SETTINGS: &[Setting] = &[
         repeatable: false,
         apply: |s, v| v.parse().map(|proxy| s.proxy = Some(proxy)),
     },
+    Setting {
+        name: "user-agent",
+        value: "TEXT",
+        default: Some(USER_AGENT),
+        help: "The `User-Agent` of handshakes whose guest gives none, and of requests to the proxy; empty sends none",
+        repeatable: false,
+        apply: |s, v| user_agent(v).map(|agent| s.user_agent = agent),
+    },
 ];
+
+/// The default of `user-agent`: some servers refuse requests without one.
+const USER_AGENT: &str = concat!("websocket-provider/", env!("CARGO_PKG_VERSION"));
 
 /// The setting whose value no complaint may show.
 const MAY_HOLD_PASSWORD: &str = "proxy";
@@ -343,6 +358,17 @@ mod tests {
     }
 
     #[test]
+    fn the_user_agent_is_this_product_unless_it_is_set_or_empty() {
+        let mut settings = Settings::default();
+        let sent = |settings: &Settings| settings.user_agent.as_ref().map(|agent| agent.to_str().unwrap().to_owned());
+        assert_eq!(sent(&settings).unwrap(), format!("websocket-provider/{}", env!("CARGO_PKG_VERSION")));
+        settings.set("user-agent", " Mozilla/5.0 (X11; \"it\") ").unwrap();
+        assert_eq!(sent(&settings).unwrap(), "Mozilla/5.0 (X11; \"it\")");
+        settings.set("user-agent", "").unwrap();
+        assert_eq!(sent(&settings), None);
+    }
+
+    #[test]
     fn a_bad_value_is_named_with_its_remedy() {
         let mut settings = Settings::default();
         for (name, value, remedy) in [
@@ -355,6 +381,9 @@ mod tests {
             ("proxy", "socks5://proxy:1080", "http://host:port"),
             ("allow-origin", "null", "https://example.com"),
             ("client-key", "", "file"),
+            ("user-agent", "a\r\nEvil: b", "ASCII"),
+            ("user-agent", "ü", "ASCII"),
+            ("user-agent", &"a".repeat(257), "256"),
         ] {
             let text = settings.set(name, value).unwrap_err().to_string();
             assert!(text.contains(name) && text.contains(remedy), "{text}");

@@ -1,5 +1,6 @@
 //! The values of settings, as people write them.
 
+use http::HeaderValue;
 use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 use url::Url;
 
@@ -69,4 +70,18 @@ pub(super) fn count(text: &str) -> Result<usize, String> {
 
 pub(super) fn file_path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("name a file".to_owned()) } else { Ok(text.into()) }
+}
+
+/// The longest `User-Agent`, in bytes.
+const MAX_USER_AGENT: usize = 256;
+
+/// The value of a `User-Agent` field; `None` where it is empty.
+pub(super) fn user_agent(text: &str) -> Result<Option<HeaderValue>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let agent = HeaderValue::from_str(text).ok().filter(|_| text.is_ascii() && text.len() <= MAX_USER_AGENT);
+    agent.map(Some).ok_or_else(|| {
+        format!("write up to {MAX_USER_AGENT} ASCII characters such as `Product/1.0`, or nothing to send no User-Agent")
+    })
 }
