@@ -42,7 +42,7 @@ async fn serve(tls: Option<TlsAcceptor>) -> u16 {
     port
 }
 
-async fn fetch(options: &[&str], request: [&str; 3]) -> Output {
+async fn fetch(options: &[&str], request: &[&str]) -> Output {
     let mut command = program();
     command.arg("run").args(options).arg(guest_path("fetch")).arg("--").args(request);
     soon(command.output()).await.unwrap()
@@ -56,7 +56,7 @@ fn stdout(output: &Output) -> String {
 async fn requests_are_denied_unless_they_are_allowed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
-    let output = fetch(&["--allow", "localhost"], ["GET", &url, ""]).await;
+    let output = fetch(&["--allow", "localhost"], &["GET", &url, ""]).await;
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(stdout(&output).contains("HttpRequestDenied") && errors.contains("--allow-http"), "{output:?}");
     nobody_dialled(&listener).await;
@@ -66,7 +66,7 @@ async fn requests_are_denied_unless_they_are_allowed() {
 async fn allowed_requests_go_where_websockets_may_go_and_nowhere_else() {
     let port = serve(None).await;
     let url = format!("http://localhost:{port}/a?b=c");
-    let output = fetch(&["--allow-http", "--allow", "localhost"], ["GET", &url, ""]).await;
+    let output = fetch(&["--allow-http", "--allow", "localhost"], &["GET", &url, ""]).await;
     assert_eq!(stdout(&output), "404 GET /a?b=c 0 bytes\n", "{output:?}");
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 
@@ -78,7 +78,7 @@ async fn allowed_requests_go_where_websockets_may_go_and_nowhere_else() {
         // The name is granted, and its address is not.
         (&["--allow-http", "--allow", "*"], "DestinationIpProhibited"),
     ] {
-        let output = fetch(options, ["GET", &url, ""]).await;
+        let output = fetch(options, &["GET", &url, ""]).await;
         assert!(stdout(&output).contains(error), "{output:?}");
     }
     nobody_dialled(&listener).await;
@@ -92,7 +92,7 @@ async fn a_body_goes_out_over_tls_to_servers_whose_certificate_is_good() {
         let port = serve(Some(authority.acceptor(authority.issue(&["localhost"], |_| {}), false))).await;
         let url = format!("https://localhost:{port}/");
         let options = [&["--allow-http", "--allow", "localhost"], options].concat();
-        let output = fetch(&options, ["POST", &url, &body]).await;
+        let output = fetch(&options, &["POST", &url, &body]).await;
         let expected = if good { "201 POST / 100000 bytes" } else { "ErrorCode::TlsCertificateError" };
         assert!(stdout(&output).contains(expected) && output.status.success() == good, "{output:?}");
     }
@@ -132,8 +132,55 @@ async fn each_failure_has_the_error_that_is_named_for_it() {
         (format!("http://127.0.0.1:{}/", say(b"SSH-2.0-x\r\n\r\n").await), "HttpProtocolError"),
     ] {
         let options = ["--allow-http", "--allow", "127.0.0.1", "--allow", "*.invalid", "--connect-timeout", "2s"];
-        let output = fetch(&options, ["GET", &url, ""]).await;
+        let output = fetch(&options, &["GET", &url, ""]).await;
         let said = stdout(&output);
         assert!(said.starts_with(&format!("ErrorCode::{error}")), "{url} should give {error}: {said}");
     }
+}
+
+#[tokio::test]
+async fn methods_that_make_tunnels_or_mirrors_are_denied_though_the_server_is_allowed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
+    for method in ["CONNECT", "TRACE", "TRACK", "connect", "Trace"] {
+        let output = fetch(&["--allow-http", "--allow", "localhost"], &[method, &url, ""]).await;
+        assert!(stdout(&output).contains("HttpRequestMethodInvalid"), "{method}: {output:?}");
+    }
+    nobody_dialled(&listener).await;
+    for method in ["HEAD", "OPTIONS", "PROPFIND"] {
+        let port = serve(None).await;
+        let url = format!("http://localhost:{port}/");
+        let output = fetch(&["--allow-http", "--allow", "localhost"], &[method, &url, ""]).await;
+        assert!(stdout(&output).starts_with("201 "), "{method}: {output:?}");
+    }
+}
+
+#[tokio::test]
+async fn fields_that_are_for_one_hop_are_forbidden() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
+    for name in [
+        "Connection",
+        "Keep-Alive",
+        "Transfer-Encoding",
+        "Upgrade",
+        "HTTP2-Settings",
+        "Host",
+        "TE",
+        "te",
+        "Expect",
+        "Proxy-Authorization",
+        "Proxy-Authenticate",
+        "Proxy-Connection",
+        "Proxy-Authentication-Info",
+    ] {
+        let output = fetch(&["--allow-http", "--allow", "localhost"], &["POST", &url, "body", name, "a"]).await;
+        assert!(stdout(&output).contains("Forbidden"), "{name}: {output:?}");
+    }
+    nobody_dialled(&listener).await;
+    let url = format!("http://localhost:{}/", serve(None).await);
+    let allowed = ["Authorization", "b", "Trailer", "X-Checksum", "User-Agent", "c"];
+    let output =
+        fetch(&["--allow-http", "--allow", "localhost"], &[&["POST", &url, "body"][..], &allowed].concat()).await;
+    assert_eq!(stdout(&output), "201 POST / 4 bytes\n", "{output:?}");
 }

@@ -3,17 +3,24 @@
 
 use clap::{Arg, ArgAction, ArgMatches};
 use futures_util::stream::try_unfold;
-use http::{Uri, uri::Scheme};
+use http::{
+    HeaderName, Method, Uri,
+    header::{EXPECT, TE},
+    uri::Scheme,
+};
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use std::{error::Error as _, io, time::Duration};
+use std::{error::Error as _, io, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
 };
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi_http::{Error, RequestOptions, Result, WasiBody, WasiHttpCtx, WasiHttpCtxView, WasiHttpHooks};
+use wasmtime_wasi_http::{
+    DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, Result, WasiBody, WasiHttpCtx,
+    WasiHttpCtxView, WasiHttpHooks,
+};
 use websocket_connection::{ConnectError, Endpoint, Reason, Step, TlsReason};
 
 pub(crate) fn argument() -> Arg {
@@ -55,7 +62,25 @@ enum Requests {
 /// What is left of an exchange once the response's head is there, in the form of the hooks.
 type Rest = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
+/// Methods that no guest may use, as in browsers: `CONNECT` makes a tunnel of the connection, and the others send the
+/// request's fields back.
+const FORBIDDEN_METHODS: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
+
+fn is_forbidden_method(method: &Method) -> bool {
+    FORBIDDEN_METHODS.iter().any(|forbidden| method.as_str().eq_ignore_ascii_case(forbidden))
+}
+
+/// Whether a field is for one hop of the way, which is the host's. `Expect` is among them: the host sends a body without
+/// waiting for 100.
+fn is_forbidden_header(name: &HeaderName) -> bool {
+    DEFAULT_FORBIDDEN_HEADERS.contains(name) || [EXPECT, TE].contains(name) || name.as_str().starts_with("proxy-")
+}
+
 impl WasiHttpHooks for Requests {
+    fn forbidden_header_filter(&mut self) -> ForbiddenHeaderFilter {
+        Arc::new(is_forbidden_header)
+    }
+
     fn send_request(
         &mut self,
         request: http::Request<WasiBody>,
@@ -63,6 +88,9 @@ impl WasiHttpHooks for Requests {
         _rest: Rest,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Rest)>> + Send> {
         match self {
+            Requests::Allowed(_) if is_forbidden_method(request.method()) => {
+                Box::new(async { Err(Error::HttpRequestMethodInvalid) })
+            }
             Requests::Allowed(endpoint) => Box::new(exchange(endpoint.clone(), request, options.unwrap_or_default())),
             Requests::Denied { warned } => {
                 let authority = request.uri().authority();

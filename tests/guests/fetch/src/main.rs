@@ -1,4 +1,5 @@
-//! `fetch METHOD URL BODY`: makes one request over `wasi:http` and says what came of it, the status and the body.
+//! `fetch METHOD URL BODY [NAME VALUE]...`: makes one request with these header fields over `wasi:http`, and prints the
+//! status and the body of the response.
 
 use std::process::ExitCode;
 use wasip2::{
@@ -11,11 +12,18 @@ use wasip2::{
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [method, url, body] = &args[..] else {
-        eprintln!("usage: fetch METHOD URL BODY");
+    let [method, url, body, fields @ ..] = &args[..] else {
+        eprintln!("usage: fetch METHOD URL BODY [NAME VALUE]...");
         return ExitCode::FAILURE;
     };
-    match fetch(method, url, body.as_bytes()) {
+    let headers = Fields::new();
+    for field in fields.chunks(2) {
+        if let Err(error) = headers.append(&field[0], field[1].as_bytes()) {
+            println!("{error:?}");
+            return ExitCode::FAILURE;
+        }
+    }
+    match fetch(method, url, headers, body.as_bytes()) {
         Ok((status, body)) => {
             println!("{status} {}", String::from_utf8_lossy(&body));
             ExitCode::SUCCESS
@@ -27,10 +35,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn fetch(method: &str, url: &str, body: &[u8]) -> Result<(u16, Vec<u8>), ErrorCode> {
+fn fetch(method: &str, url: &str, headers: Fields, body: &[u8]) -> Result<(u16, Vec<u8>), ErrorCode> {
     let (scheme, rest) = url.split_once("://").expect("the URL is whole");
     let (authority, path) = rest.split_at(rest.find('/').expect("the URL has a path"));
-    let request = OutgoingRequest::new(Fields::new());
+    let request = OutgoingRequest::new(headers);
     let set = request
         .set_method(&Method::Other(method.to_owned()))
         .and_then(|()| request.set_scheme(Some(&if scheme == "https" { Scheme::Https } else { Scheme::Http })))
