@@ -184,3 +184,18 @@ async fn fields_that_are_for_one_hop_are_forbidden() {
         fetch(&["--allow-http", "--allow", "localhost"], &[&["POST", &url, "body"][..], &allowed].concat()).await;
     assert_eq!(stdout(&output), "201 POST / 4 bytes\n", "{output:?}");
 }
+
+#[tokio::test]
+async fn responses_are_read_as_browsers_read_them() {
+    let many = format!("HTTP/1.1 200 OK\r\n{}Content-Length: 2\r\n\r\nhi", "Set-Cookie: a=b\r\n".repeat(500)).leak();
+    for answer in [
+        &b"HTTP/1.1 200 OK\r\nSet-Cookie: a=b;\r\n Path=/\r\nContent-Length:\r\n\t2\r\n\r\nhi"[..],
+        b"HTTP/1.1 200\nX : y\nTransfer-Encoding: Chunked\n\n2\r\nhi\r\n0\r\n\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\n\r\nhi",
+        many.as_bytes(),
+    ] {
+        let url = format!("http://127.0.0.1:{}/", say(answer).await);
+        let output = fetch(&["--allow-http", "--allow", "127.0.0.1"], &["GET", &url, ""]).await;
+        assert_eq!(stdout(&output), "200 hi\n", "{output:?}");
+    }
+}

@@ -105,6 +105,18 @@ impl WasiHttpHooks for Requests {
     }
 }
 
+/// The most header fields of a response.
+const MAX_FIELDS: usize = 1000;
+
+/// A client that takes the responses that browsers take: folded header lines (RFC 9112 section 5.2), white space before
+/// a colon, and many fields.
+fn client() -> http1::Builder {
+    let mut client = http1::Builder::new();
+    client.allow_obsolete_multiline_headers_in_responses(true).allow_spaces_after_header_name_in_responses(true);
+    client.max_headers(MAX_FIELDS);
+    client
+}
+
 /// One request and its response, on a connection of its own. The endpoint limits how long dialling takes; what else
 /// the guest limits, it limits by its options.
 async fn exchange(
@@ -115,7 +127,7 @@ async fn exchange(
     let limit = |limit: Option<Duration>| limit.unwrap_or(Duration::MAX);
     let stream = timeout(limit(options.connect_timeout), dial(&endpoint, request.uri()));
     let stream = stream.await.map_err(|_| Error::ConnectionTimeout)??;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(exchange_failed)?;
+    let (mut sender, connection) = client().handshake(TokioIo::new(stream)).await.map_err(exchange_failed)?;
     // It ends with the exchange: when the response's body was read or dropped, or this future was.
     let connection = tokio::spawn(connection);
     // What a server wants to see in the request's line, RFC 9112 section 3.2.1.
