@@ -2,7 +2,7 @@
 //!
 //! The parser accepts every head that browsers accept: lines may end with a bare LF, the reason phrase may be missing,
 //! field lines may be folded, and lines that are not fields are ignored. A field value with a control character is kept
-//! with spaces in its place, and its name is in [`Head::invalid`]: whoever depends on that field must refuse it.
+//! with spaces in its place, and its name is in [`Head::invalid`]: callers that depend on that field must refuse it.
 
 use crate::{ConnectError, Error, transport::Transport};
 use bytes::{Buf, BytesMut};

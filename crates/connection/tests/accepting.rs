@@ -150,6 +150,35 @@ async fn what_comes_right_behind_the_request_is_received() {
     assert_eq!(next(&connection).await, Ok(Message::Text("hi".to_owned())));
 }
 
+/// What a server answers to a request for an upgrade with these lines.
+async fn answer_to(lines: &str) -> String {
+    let (at, _accepted) = serve(&endpoint(&[])).await;
+    let mut tcp = TcpStream::connect(&at).await.unwrap();
+    let request = format!("GET / HTTP/1.1\r\nHost: {at}\r\n{}\r\n", lines.replace('\n', "\r\n"));
+    soon(tcp.write_all(request.as_bytes())).await.unwrap();
+    read_head(&mut tcp).await
+}
+
+#[tokio::test]
+async fn lists_may_have_empty_elements_and_a_key_spare_bits() {
+    let request = "Connection: ,keep-alive,,\nConnection: Upgrade ,\nUpgrade: , websocket,\nSec-WebSocket-Version: 13\n\
+                   Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\nSec-WebSocket-Protocol: log, ,\n\
+                   Sec-WebSocket-Protocol: ,chat,\n";
+    let answer = answer_to(request).await;
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(answer.contains("\r\nsec-websocket-accept: OfS0wDaT5NoxF2gqm7Zj2YtetzM=\r\n"), "{answer}");
+    assert!(answer.contains("\r\nsec-websocket-protocol: chat\r\n"), "{answer}");
+    for (line, status) in [
+        ("Sec-WebSocket-Version: 13\n", 400),
+        ("Sec-WebSocket-Key: AQIDBAUGBwgJCgsMDQ4PEC==\n", 400),
+        ("Sec-WebSocket-Protocol: ,log\n", 400),
+        ("Upgrade: h2c\nConnection: close\n", 101),
+    ] {
+        let answer = answer_to(&format!("{request}{line}")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_client_does_not_read_is_not_left_with_the_kernel() {
     let (connection, client) = pair(&endpoint(&[("close-timeout", "50ms")])).await;
