@@ -6,6 +6,7 @@ mod limits;
 mod misuse;
 mod program;
 mod requests;
+mod smuggling;
 mod sockets;
 
 use bytes::Bytes;

@@ -5,7 +5,7 @@ use tests::{Answered, Serving};
 use websocket_abi_bridge::payload::codec::{Body, Field, File, Generation, Request, Response};
 
 /// A guest that answers every method with the request's payload as it came, under this import.
-fn mirror(import: &str) -> String {
+pub(crate) fn mirror(import: &str) -> String {
     let module = guest_with(
         import,
         &[
@@ -222,7 +222,68 @@ async fn a_session_lives_in_a_cookie_across_instances() {
             assert_eq!(same.data, if generation == Generation::Newer { "[1]" } else { "[]" });
         }
         // A client does not choose its session.
-        let chosen = serving.ask("GET", "/", "Cookie: session_id=chosen\r\n", "").await;
-        assert!(!chosen.values("set-cookie")[0].contains("chosen"), "{chosen:?}");
+        for cookies in ["session_id=chosen", "session_id=chosen; session_id=chosen", "session_id=\"chosen\""] {
+            let chosen = serving.ask("GET", "/", &format!("Cookie: {cookies}\r\n"), "").await;
+            let made = Session::decode(&chosen.body, generation).unwrap().unwrap();
+            assert!(!chosen.values("set-cookie")[0].contains("chosen") && made.id.len() == 32, "{chosen:?}");
+            assert_ne!(made.id, session.id);
+        }
     }
+}
+
+/// A guest that begins a session at each request, as one that logs somebody in does, and sends back what a socket says
+/// once it has set the data of the socket's session.
+fn renewing() -> String {
+    let more = r#"(import "primate" "sessionNew" (func $new)) (import "primate" "sessionGet" (func $get))
+        (import "primate" "sessionSet" (func $set))
+        (data (i32.const 3000) "\02\00\00\00[]") (data (i32.const 3100) "[1]")"#;
+    let told = "(i32.store (i32.const 0) (i32.const 2)) (call $receive (i32.const 8) (call $length))
+        (i32.store (i32.const 4) (call $length)) (i32.store (i32.add (i32.const 8) (call $length)) (i32.const 0))
+        (call $send (i32.const 0) (i32.add (call $length) (i32.const 12)))";
+    // The request's URL is behind eight bytes: `http://here.test/` and the first letter of its path.
+    let send = format!(
+        "(if (i32.eq (i32.load8_u (i32.const 1049)) (i32.const 0x73)) (then (call $upgrade (i64.const 1)))
+         (else (call $get)
+            (if (i32.ne (i32.load8_u (i32.const 1049)) (i32.const 0x67))
+                (then (call $send (i32.const 3000) (i32.const 6)) (call $new)))
+            {told}))"
+    );
+    let message = "(call $hold) (call $send (i32.const 3100) (i32.const 3)) (call $set)
+        (call $send (i32.const 1024) (i32.const 17)) (call $websocketSend)";
+    guest_with(more, &[("sendResponse", &send), ("websocketMessage", message)])
+}
+
+#[tokio::test]
+async fn a_new_session_ends_the_one_before_and_its_sockets_go_on() {
+    use websocket_abi_bridge::payload::codec::Session;
+    let serving = Serving::start(renewing(), &[]).await;
+    let ask = async |path: &str, cookie: &str| {
+        let fields = if cookie.is_empty() { String::new() } else { format!("Cookie: {cookie}\r\n") };
+        let answered = serving.ask("GET", path, &fields, "").await;
+        let session = Session::decode(&answered.body, Generation::Newer).unwrap().map(|session| session.id);
+        (session, answered.values("set-cookie").first().map(|cookie| cookie.split(';').next().unwrap().to_owned()))
+    };
+    let (_, before) = ask("/new", "").await;
+    let before = before.expect("a session begins");
+    assert!(before.ends_with(&ask("/get", &before).await.0.expect("it is there")));
+    let request = format!(
+        "GET /socket HTTP/1.1\r\nHost: here.test\r\nCookie: {before}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    let mut tcp = tokio::net::TcpStream::connect(&serving.address).await.unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut tcp, request.as_bytes()).await.unwrap();
+    assert!(test_peer::read_head(&mut tcp).await.starts_with("HTTP/1.1 101"));
+    let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
+    let mut socket = Client::from_raw_socket(tcp, role, None).await;
+    echoes(&mut socket, text("1")).await;
+
+    let (_, after) = ask("/new", &before).await;
+    let after = after.expect("the id changes");
+    assert_ne!(after, before);
+    assert_eq!(ask("/get", &before).await, (None, None), "whoever knows the id from before has no session");
+    assert!(after.ends_with(&ask("/get", &after).await.0.expect("it is there")));
+    // Its data has nowhere to go, which is no fault of the guest.
+    echoes(&mut socket, text("2")).await;
+    let (status, log) = serving.interrupt().await;
+    assert!(status.success() && log.is_empty(), "{log}");
 }

@@ -132,8 +132,14 @@ fn sessions(linker: &mut Linker<State>, module: &str) -> Result<()> {
             Some(id) => state.shared.sessions.set(id, changed.data.clone()),
             None => Ok(false),
         };
-        // One that does not exist, or no more, begins.
-        if set.map_err(|why| call.misuse(why))? { Ok(()) } else { begin_session(&mut call, changed.data) }
+        let is_over = state.session.id.is_some() && !state.session.can_begin;
+        match set.map_err(|why| call.misuse(why))? {
+            true => Ok(()),
+            // A socket outlives its session, and nobody can be told of another.
+            false if is_over => Ok(()),
+            // One that does not exist, or no more, begins.
+            false => begin_session(&mut call, changed.data),
+        }
     })?;
     Ok(())
 }
@@ -144,6 +150,10 @@ fn begin_session(call: &mut Call<'_, '_>, data: String) -> Result<()> {
     }
     let session = call.caller.data().shared.sessions.create(data).map_err(|why| call.misuse(why))?;
     let state = call.caller.data_mut();
+    // Others may know the id from before, or have chosen that the client has it.
+    if let Some(before) = &state.session.id {
+        state.shared.sessions.remove(before);
+    }
     (state.session.id, state.session.began) = (Some(session.id.clone()), true);
     give_session(state, Some(&session));
     Ok(())

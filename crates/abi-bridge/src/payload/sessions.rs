@@ -39,6 +39,11 @@ impl Sessions {
         Ok(Session { id, data, is_new: true })
     }
 
+    /// Ends a session.
+    pub(super) fn remove(&self, id: &str) {
+        self.0.lock().pop(id);
+    }
+
     /// Replaces the data of a session; false if there is none of this id. An error says what the data is not.
     pub(super) fn set(&self, id: &str, data: String) -> Result<bool, String> {
         check(&data)?;
@@ -94,6 +99,8 @@ mod tests {
         assert_eq!(sessions.get(&made.id), Some(Session { is_new: false, ..made.clone() }));
         assert_eq!(sessions.set(&made.id, "2".to_owned()), Ok(true));
         assert_eq!(sessions.get(&made.id).unwrap().data, "2");
+        sessions.remove(&made.id);
+        assert_eq!(sessions.get(&made.id), None);
     }
 
     #[test]

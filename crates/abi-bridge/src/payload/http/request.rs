@@ -31,12 +31,17 @@ where
 {
     let url = url(parts, authority, secure)?;
     let headers = headers(&parts.headers);
+    let too_large = || {
+        let reason = format!("the request's body has more than {max_body} bytes");
+        Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason }
+    };
+    // One that says so is not waited for.
+    if body.size_hint().lower() > max_body as u64 {
+        return Err(too_large());
+    }
     let bytes = match Limited::new(body, max_body).collect().await {
         Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let reason = format!("the request's body has more than {max_body} bytes");
-            return Err(Refused { status: StatusCode::PAYLOAD_TOO_LARGE, reason });
-        }
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
         Err(error) => return Err(bad(format!("the request's body broke off: {error}"))),
     };
     Ok(Request {
