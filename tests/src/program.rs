@@ -92,7 +92,21 @@ impl Running {
     /// Starts the program, in the folder of the workspace.
     pub fn start(args: &[&str]) -> Running {
         let mut command = program();
-        command.args(args).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        command.args(args);
+        Running::spawn(command)
+    }
+
+    /// Starts the program by a command that ends with the program and its arguments.
+    pub fn start_in(wrapper: &[&str], args: &[&str]) -> Running {
+        let program = program();
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(program.as_std().get_program()).args(args);
+        command.kill_on_drop(true).stdin(Stdio::null()).env_remove("RUST_LOG");
+        Running::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Running {
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
         let stdout = child.stdout.take().expect("standard output is piped");
         let stderr = child.stderr.take().expect("standard error is piped");

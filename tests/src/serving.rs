@@ -37,12 +37,18 @@ pub struct Answered {
 impl Serving {
     /// Serves a module that is given as text or bytes, on a free port.
     pub async fn start(module: impl AsRef<[u8]>, options: &[&str]) -> Serving {
+        Serving::start_in(&[], module, options).await
+    }
+
+    /// Does so by a command that ends with the program and its arguments.
+    pub async fn start_in(wrapper: &[&str], module: impl AsRef<[u8]>, options: &[&str]) -> Serving {
         let folder = TempDir::new().expect("a folder can be made");
         let file = folder.path().join("guest.wasm");
         let bytes = wat::parse_bytes(module.as_ref()).expect("the module is well-formed");
         std::fs::write(&file, bytes).expect("the module can be written");
         let file = file.to_str().expect("the path is UTF-8");
-        let mut program = Running::start(&[&["serve", "--listen", "127.0.0.1:0"], options, &[file]].concat());
+        let args = [&["serve", "--listen", "127.0.0.1:0"], options, &[file]].concat();
+        let mut program = if wrapper.is_empty() { Running::start(&args) } else { Running::start_in(wrapper, &args) };
         let url = program.line("listening on ").await;
         let (_, address) = url.split_once("://").expect("it prints a URL");
         Serving { program, address: address.trim_end_matches('/').to_owned(), _folder: folder }
@@ -74,10 +80,17 @@ impl Serving {
         let mut all = Vec::new();
         // And resets what it did not read.
         let _ = soon(tcp.read_to_end(&mut all)).await;
-        let end = all.windows(4).position(|four| four == b"\r\n\r\n").expect("an answer has a head");
-        let head = String::from_utf8(all[..end].to_vec()).expect("a head is text");
-        let status = head.get(9..12).and_then(|status| status.parse().ok()).expect("a head begins with a status");
-        Answered { status, head, body: all.split_off(end + 4) }
+        Answered::parse(all).expect("an answer has a head")
+    }
+
+    /// Asks for a page; `None` where the program does not live to answer.
+    pub async fn try_ask(&self, path: &str) -> Option<Answered> {
+        let mut tcp = TcpStream::connect(&self.address).await.ok()?;
+        let head = format!("GET {path} HTTP/1.1\r\nHost: here.test\r\nConnection: close\r\n\r\n");
+        tcp.write_all(head.as_bytes()).await.ok()?;
+        let mut all = Vec::new();
+        soon(tcp.read_to_end(&mut all)).await.ok()?;
+        Answered::parse(all)
     }
 
     /// Waits for a line on its standard output that begins so; gives the rest of it.
@@ -97,6 +110,14 @@ impl Serving {
 }
 
 impl Answered {
+    /// `None` where the head is not whole.
+    fn parse(mut all: Vec<u8>) -> Option<Answered> {
+        let end = all.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let head = String::from_utf8(all[..end].to_vec()).expect("a head is text");
+        let status = head.get(9..12).and_then(|status| status.parse().ok()).expect("a head begins with a status");
+        Some(Answered { status, head, body: all.split_off(end + 4) })
+    }
+
     /// The values of a header field, whose name is in lower case.
     pub fn values(&self, name: &str) -> Vec<&str> {
         let fields = self.head.lines().skip(1).filter_map(|line| line.split_once(": "));

@@ -8,6 +8,7 @@ mod program;
 mod requests;
 mod smuggling;
 mod sockets;
+mod storing;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};

@@ -2,12 +2,16 @@
 
 use super::{OpenError, StoreError, Stores, fits, limited, name, object};
 use crate::payload::codec::{StoreAnswer, StoreCall};
+use parking_lot::RwLock;
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
     WriteTransaction, backends::InMemoryBackend,
 };
 use serde_json::{Map, Value};
-use std::{io::ErrorKind, path::Path};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 /// What all stores in memory may hold, in bytes of documents, ids and names with [`OVERHEAD`] for each. The database
 /// rounds up: filled with documents of 2000 bytes, the worst of four sizes, the process grew by 3.2 times this.
@@ -18,6 +22,8 @@ const MAX_FOUND: usize = 64 * 1024 * 1024;
 const OVERHEAD: usize = 128;
 /// What the database caches of a file, in bytes.
 const CACHE: usize = 16 * 1024 * 1024;
+/// How often a call that has not begun is tried on a file that is opened again: errors of other threads' calls close it.
+const ATTEMPTS: usize = 3;
 
 /// Numbers about the whole: [`FORMAT`], [`NEXT`] and [`USED`].
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -37,8 +43,13 @@ const USED: &str = "used";
 
 /// Stores in memory, which end with this value, or in a file. A document has up to one mebibyte, a name and an id up
 /// to 1024 bytes, and what `Find` gives up to 64 mebibytes, which is also what all stores in memory hold.
+///
+/// After an error of the disk, a full one for instance, the call fails and the stores go on with what was on disk.
 pub struct EmbeddedStores {
-    database: Database,
+    /// `None` after an error of the disk, until the file is open again.
+    database: RwLock<Option<Database>>,
+    /// Where the file is; none in memory.
+    path: Option<PathBuf>,
     limit: Option<u64>,
 }
 
@@ -53,10 +64,10 @@ impl EmbeddedStores {
 
     pub(super) fn limited(limit: u64) -> Result<Self, StoreError> {
         // What is in memory already needs no cache.
-        let database = Database::builder().set_cache_size(0).create_with_backend(InMemoryBackend::new())?;
-        let stores = EmbeddedStores { database, limit: Some(limit) };
-        stores.prepare()?;
-        Ok(stores)
+        let database = Database::builder().set_cache_size(0).create_with_backend(InMemoryBackend::new());
+        let database = database.map_err(Failure::from)?;
+        prepare(&database, Some(limit))?;
+        Ok(EmbeddedStores { database: RwLock::new(Some(database)), path: None, limit: Some(limit) })
     }
 
     /// The stores of a file, which is made where there is none and locked until this value is dropped. What a call
@@ -65,67 +76,107 @@ impl EmbeddedStores {
     /// # Errors
     /// [`OpenError`] if the file cannot be read and written, is no store, or is open elsewhere.
     pub fn file(path: &Path) -> Result<Self, OpenError> {
-        let failed = |reason: String| OpenError { path: path.to_owned(), reason };
-        let database = Database::builder().set_cache_size(CACHE).create(path).map_err(|error| {
-            failed(match error {
-                DatabaseError::DatabaseAlreadyOpen => {
-                    "another process has it open; stop that process or name another file".to_owned()
-                }
-                DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-                    "it is no store; name another file".to_owned()
-                }
-                DatabaseError::Storage(StorageError::Io(error)) => error.to_string(),
-                other => format!("{other}; restore it or name another file"),
-            })
-        })?;
-        let stores = EmbeddedStores { database, limit: None };
-        stores.prepare().map_err(|error| failed(error.to_string()))?;
-        Ok(stores)
+        Ok(EmbeddedStores { database: RwLock::new(Some(open(path)?)), path: Some(path.to_owned()), limit: None })
     }
 
-    /// Makes the tables, so that to read them never fails for want of one.
-    fn prepare(&self) -> Result<(), StoreError> {
-        let transaction = self.database.begin_write()?;
-        let empty = transaction.list_tables()?.next().is_none();
-        let mut tables = Tables::open(&transaction, self.limit)?;
-        let format = tables.number(FORMAT)?;
-        match (empty, format) {
-            (true, _) => tables.meta.insert(FORMAT, 1)?,
-            (false, 1) => return Ok(()),
-            (false, _) => {
-                return Err(StoreError::Unknown("it is a database of something else; name another file".to_owned()));
+    /// Does something with the database. After an error of the disk redb refuses everything until its file is opened
+    /// again, so that is done at once, or when the next call comes.
+    fn with<T>(&self, mut work: impl FnMut(&Open<'_>) -> Result<T, Failure>) -> Result<T, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let done = self.database.read().as_ref().map(|database| work(&Open { database, limit: self.limit }));
+            match done {
+                Some(Ok(done)) => return Ok(done),
+                Some(Err(Failure::Store(error))) => return Err(error),
+                Some(Err(Failure::Disk(error))) => {
+                    tracing::error!(%error, "a store's disk failed; the call that met it fails");
+                    // A failure to open the file is the next call's.
+                    let _ = self.open_again();
+                    return Err(StoreError::Unknown(error));
+                }
+                // The call of another thread met the error.
+                Some(Err(Failure::Closed)) | None => self.open_again()?,
             }
-        };
-        drop(tables);
-        Ok(transaction.commit()?)
+        }
+        Err(StoreError::Unknown("the disk fails again and again".to_owned()))
     }
 
+    fn open_again(&self) -> Result<(), StoreError> {
+        let Some(path) = &self.path else { return Ok(()) };
+        let mut database = self.database.write();
+        // Its lock on the file has to go first.
+        *database = None;
+        let opened = open(path).map_err(|error| StoreError::Unknown(error.to_string()))?;
+        *database = Some(opened);
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<Database, OpenError> {
+    let failed = |reason: String| OpenError { path: path.to_owned(), reason };
+    let database = Database::builder().set_cache_size(CACHE).create(path).map_err(|error| {
+        failed(match error {
+            DatabaseError::DatabaseAlreadyOpen => {
+                "another process has it open; stop that process or name another file".to_owned()
+            }
+            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+                "it is no store; name another file".to_owned()
+            }
+            DatabaseError::Storage(StorageError::Io(error)) => error.to_string(),
+            other => format!("{other}; restore it or name another file"),
+        })
+    })?;
+    prepare(&database, None).map_err(|error| failed(StoreError::from(error).to_string()))?;
+    Ok(database)
+}
+
+/// Makes the tables, so that to read them never fails for want of one.
+fn prepare(database: &Database, limit: Option<u64>) -> Result<(), Failure> {
+    let transaction = database.begin_write()?;
+    let empty = transaction.list_tables()?.next().is_none();
+    let mut tables = Tables::open(&transaction, limit)?;
+    let format = tables.number(FORMAT)?;
+    match (empty, format) {
+        (true, _) => tables.meta.insert(FORMAT, 1)?,
+        (false, 1) => return Ok(()),
+        (false, _) => {
+            let what = "it is a database of something else; name another file";
+            return Err(Failure::Store(StoreError::Unknown(what.to_owned())));
+        }
+    };
+    drop(tables);
+    Ok(transaction.commit()?)
+}
+
+/// A database that is open.
+struct Open<'d> {
+    database: &'d Database,
+    limit: Option<u64>,
+}
+
+impl Open<'_> {
     /// Reads one state of all, whatever is written at the same time.
-    fn read(&self, store: &str) -> Result<(ReadTransaction, Option<u64>), StoreError> {
+    fn read(&self, store: &str) -> Result<(ReadTransaction, Option<u64>), Failure> {
         let transaction = self.database.begin_read()?;
         let number = transaction.open_table(STORES)?.get(store)?.map(|number| number.value());
         Ok((transaction, number))
     }
 
     /// Makes changes that are on disk together, or none of them where one fails.
-    fn write<T>(&self, change: impl FnOnce(&mut Tables<'_>) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn write<T>(&self, change: impl FnOnce(&mut Tables<'_>) -> Result<T, Failure>) -> Result<T, Failure> {
         let transaction = self.database.begin_write()?;
         let done = change(&mut Tables::open(&transaction, self.limit)?)?;
         transaction.commit()?;
         Ok(done)
     }
-}
 
-impl Stores for EmbeddedStores {
-    fn import(&self, store: &str) -> Result<(), StoreError> {
-        name("the store's name", store)?;
+    fn import(&self, store: &str) -> Result<(), Failure> {
         match self.read(store)? {
             (_, Some(_)) => Ok(()),
             (_, None) => self.write(|tables| tables.make_store(store)),
         }
     }
 
-    fn call(&self, store: &str, call: &StoreCall) -> Result<StoreAnswer, StoreError> {
+    fn call(&self, store: &str, call: &StoreCall) -> Result<StoreAnswer, Failure> {
         let (state, number) = self.read(store)?;
         let store = number.ok_or(StoreError::NoSuchStore)?;
         match call {
@@ -142,7 +193,7 @@ impl Stores for EmbeddedStores {
                 each(&state, store, &object("the criteria", criteria)?, |document| {
                     if found.len() + document.len() > MAX_FOUND {
                         let what = format!("the documents that fit have over {MAX_FOUND} bytes; narrow the criteria");
-                        return Err(StoreError::Invalid(what));
+                        return Err(StoreError::Invalid(what).into());
                     }
                     if found.len() > 1 {
                         found.push(',');
@@ -155,7 +206,7 @@ impl Stores for EmbeddedStores {
             }
             StoreCall::Has(id) => Ok(StoreAnswer::Number(u32::from(document_of(&state, store, id)?.is_some()))),
             StoreCall::Get(id) => {
-                document_of(&state, store, id)?.map(StoreAnswer::Json).ok_or(StoreError::NoSuchRecord)
+                Ok(document_of(&state, store, id)?.map(StoreAnswer::Json).ok_or(StoreError::NoSuchRecord)?)
             }
             StoreCall::Insert(document) => {
                 let document = object("the document", document)?;
@@ -175,7 +226,54 @@ impl Stores for EmbeddedStores {
     }
 }
 
-fn document_of(state: &ReadTransaction, store: u64, id: &str) -> Result<Option<String>, StoreError> {
+impl Stores for EmbeddedStores {
+    fn import(&self, store: &str) -> Result<(), StoreError> {
+        name("the store's name", store)?;
+        self.with(|database| database.import(store))
+    }
+
+    fn call(&self, store: &str, call: &StoreCall) -> Result<StoreAnswer, StoreError> {
+        self.with(|database| database.call(store, call))
+    }
+}
+
+/// Why something with the database failed.
+enum Failure {
+    /// The call is at fault.
+    Store(StoreError),
+    /// The disk is.
+    Disk(String),
+    /// An error of the disk came before.
+    Closed,
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::Store(error)
+    }
+}
+
+impl<E: Into<redb::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        match error.into() {
+            redb::Error::PreviousIo | redb::Error::DatabaseClosed => Failure::Closed,
+            redb::Error::Io(error) => Failure::Disk(error.to_string()),
+            other => Failure::Store(StoreError::Unknown(other.to_string())),
+        }
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Store(error) => error,
+            Failure::Disk(error) => StoreError::Unknown(error),
+            Failure::Closed => StoreError::Unknown("the disk failed before".to_owned()),
+        }
+    }
+}
+
+fn document_of(state: &ReadTransaction, store: u64, id: &str) -> Result<Option<String>, Failure> {
     name("the id", id)?;
     let Some(number) = state.open_table(IDS)?.get((store, id))? else { return Ok(None) };
     let document = state.open_table(DOCUMENTS)?.get((store, number.value()))?;
@@ -186,8 +284,8 @@ fn each(
     state: &ReadTransaction,
     store: u64,
     criteria: &Map<String, Value>,
-    mut visit: impl FnMut(&str) -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+    mut visit: impl FnMut(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     for entry in state.open_table(DOCUMENTS)?.range((store, 0)..=(store, u64::MAX))? {
         let (_, document) = entry?;
         if criteria.is_empty() || fits(&stored(document.value())?, criteria) {
@@ -216,7 +314,7 @@ struct Tables<'t> {
 }
 
 impl<'t> Tables<'t> {
-    fn open(transaction: &'t WriteTransaction, limit: Option<u64>) -> Result<Self, StoreError> {
+    fn open(transaction: &'t WriteTransaction, limit: Option<u64>) -> Result<Self, Failure> {
         Ok(Tables {
             meta: transaction.open_table(META)?,
             stores: transaction.open_table(STORES)?,
@@ -226,27 +324,27 @@ impl<'t> Tables<'t> {
         })
     }
 
-    fn number(&self, name: &str) -> Result<u64, StoreError> {
+    fn number(&self, name: &str) -> Result<u64, Failure> {
         Ok(self.meta.get(name)?.map_or(0, |number| number.value()))
     }
 
-    fn next(&mut self) -> Result<u64, StoreError> {
+    fn next(&mut self) -> Result<u64, Failure> {
         let next = self.number(NEXT)?;
         self.meta.insert(NEXT, next + 1)?;
         Ok(next)
     }
 
-    fn account(&mut self, freed: u64, taken: u64) -> Result<(), StoreError> {
+    fn account(&mut self, freed: u64, taken: u64) -> Result<(), Failure> {
         let used = self.number(USED)?.saturating_sub(freed) + taken;
         if let Some(limit) = self.limit.filter(|limit| taken > freed && used > *limit) {
             let what = format!("all stores would hold {used} bytes; the limit in memory is {limit}: delete documents");
-            return Err(StoreError::Invalid(what));
+            return Err(StoreError::Invalid(what).into());
         }
         self.meta.insert(USED, used)?;
         Ok(())
     }
 
-    fn make_store(&mut self, store: &str) -> Result<(), StoreError> {
+    fn make_store(&mut self, store: &str) -> Result<(), Failure> {
         // Another instance may have made it since it was looked for.
         if self.stores.get(store)?.is_none() {
             self.account(0, size(store, ""))?;
@@ -256,17 +354,18 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn insert(&mut self, store: u64, mut document: Map<String, Value>) -> Result<String, StoreError> {
+    fn insert(&mut self, store: u64, mut document: Map<String, Value>) -> Result<String, Failure> {
         let id = match document.get("id") {
             None => data_encoding::BASE64URL_NOPAD.encode(&rand::random::<[u8; 16]>()),
             Some(Value::String(id)) => id.clone(),
-            Some(other) => return Err(StoreError::Invalid(format!("the document's id is {other}, not a string"))),
+            Some(other) => {
+                return Err(StoreError::Invalid(format!("the document's id is {other}, not a string")).into());
+            }
         };
         name("the id", &id)?;
         if self.ids.get((store, id.as_str()))?.is_some() {
-            return Err(StoreError::Invalid(format!(
-                "the id {id:?} is taken; update its document or choose another id"
-            )));
+            let what = format!("the id {id:?} is taken; update its document or choose another id");
+            return Err(StoreError::Invalid(what).into());
         }
         document.insert("id".to_owned(), Value::String(id.clone()));
         let document = Value::Object(document).to_string();
@@ -278,10 +377,11 @@ impl<'t> Tables<'t> {
         Ok(document)
     }
 
-    fn update(&mut self, store: u64, id: &str, members: Map<String, Value>) -> Result<(), StoreError> {
+    fn update(&mut self, store: u64, id: &str, members: Map<String, Value>) -> Result<(), Failure> {
         let number = self.ids.get((store, id))?.ok_or(StoreError::NoSuchRecord)?.value();
         if members.get("id").is_some_and(|member| member != id) {
-            return Err(StoreError::Invalid(format!("the id {id:?} cannot change; insert a document of the other id")));
+            let what = format!("the id {id:?} cannot change; insert a document of the other id");
+            return Err(StoreError::Invalid(what).into());
         }
         let before = self.documents.get((store, number))?.ok_or(StoreError::NoSuchRecord)?.value().to_owned();
         let mut document = stored(&before)?;
@@ -293,13 +393,13 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    fn delete(&mut self, store: u64, id: &str) -> Result<(), StoreError> {
+    fn delete(&mut self, store: u64, id: &str) -> Result<(), Failure> {
         let number = self.ids.remove((store, id))?.ok_or(StoreError::NoSuchRecord)?.value();
         let freed = self.documents.remove((store, number))?.map_or(0, |document| size(id, document.value()));
         self.account(freed, 0)
     }
 
-    fn clear(&mut self, store: u64) -> Result<(), StoreError> {
+    fn clear(&mut self, store: u64) -> Result<(), Failure> {
         let mut freed = 0;
         self.documents.retain_in((store, 0)..=(store, u64::MAX), |_, document| {
             freed += size("", document);
@@ -310,11 +410,5 @@ impl<'t> Tables<'t> {
             false
         })?;
         self.account(freed, 0)
-    }
-}
-
-impl<E: Into<redb::Error>> From<E> for StoreError {
-    fn from(error: E) -> Self {
-        StoreError::Unknown(error.into().to_string())
     }
 }

@@ -1,0 +1,146 @@
+//! Stores in a file when the disk is full and when the program is killed: a call that said `ok` is on disk.
+
+use super::*;
+use std::{path::Path, process::Output};
+use tempfile::TempDir;
+use tests::{Answered, Serving, skipped};
+use tokio::process::Command;
+
+/// A guest that inserts a document for `/i`, whose answer is the document with its id, and finds all for `/f`. A call
+/// that fails is answered with its status, in JSON.
+fn inserting() -> String {
+    let more = r#"(import "primate" "storeImport" (func $import (result i32)))
+        (import "primate" "storeInsert" (func $insert (param i32) (result i32)))
+        (import "primate" "storeFind" (func $find (param i32) (result i32)))
+        (data (i32.const 3000) "\06\00\00\00things") (data (i32.const 3100) "\02\00\00\00{}")
+        (data (i32.const 3200) "\07\00\00\00{\"a\":1}")
+        (func $ask (param $from i32) (param $length i32) (call $send (local.get $from) (local.get $length)))
+        (func $said (param $status i32)
+            (i32.store (i32.const 100000) (i32.const 1))
+            (if (local.get $status)
+                (then
+                    (i32.store (i32.const 100004) (i32.const 1))
+                    (i32.store8 (i32.const 100008) (i32.add (i32.const 48) (local.get $status)))
+                    (call $send (i32.const 100000) (i32.const 9)))
+                (else
+                    (call $receive (i32.const 100004) (call $length))
+                    (call $send (i32.const 100000) (i32.add (call $length) (i32.const 4))))))"#;
+    // The first letter of the path follows `http://here.test/`, and that its length.
+    let send = "(local $status i32)
+        (call $ask (i32.const 3000) (i32.const 10))
+        (local.set $status (call $import))
+        (if (local.get $status) (then (call $said (local.get $status)) (return)))
+        (if (i32.eq (i32.load8_u (i32.const 1049)) (i32.const 0x69))
+            (then
+                (call $ask (i32.const 3200) (i32.const 11))
+                (call $said (call $insert (i32.const 0))))
+            (else
+                (call $ask (i32.const 3100) (i32.const 6))
+                (call $said (call $find (i32.const 0)))))";
+    guest_with(more, &[("sendResponse", send)])
+}
+
+/// The id of the document that was inserted, or the status.
+fn inserted(answered: &Answered) -> Result<String, i64> {
+    assert_eq!(answered.status, 200, "{answered:?}");
+    let answer: serde_json::Value = serde_json::from_str(answered.text()).unwrap();
+    match answer["id"].as_str() {
+        Some(id) => Ok(id.to_owned()),
+        None => Err(answer.as_i64().unwrap()),
+    }
+}
+
+async fn found(serving: &Serving) -> Vec<String> {
+    let answered = serving.ask("GET", "/f", "", "").await;
+    let documents: Vec<serde_json::Value> = serde_json::from_str(answered.text()).unwrap();
+    documents.iter().map(|document| document["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_a_store_said_is_there_after_the_program_was_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stores");
+    let options = ["--store", file.to_str().unwrap(), "--instances", "2"];
+    let mut kept: Vec<String> = Vec::new();
+    for round in 0..5 {
+        let serving = Serving::start(inserting(), &options).await;
+        let there = found(&serving).await;
+        assert!(kept.iter().all(|id| there.contains(id)), "round {round}: {} of {}", there.len(), kept.len());
+        // What was under way when the program was killed may be there as well.
+        kept = there;
+        for _ in 0..10 {
+            kept.push(inserted(&serving.ask("GET", "/i", "", "").await).unwrap());
+        }
+        // More are under way while it is killed.
+        let ask = async {
+            loop {
+                match serving.try_ask("/i").await {
+                    Some(answered) => kept.push(inserted(&answered).unwrap()),
+                    None => return,
+                }
+            }
+        };
+        let kill = async {
+            tokio::time::sleep(std::time::Duration::from_millis(40 * round)).await;
+            let killed = Command::new("kill").args(["-KILL", &serving.process().to_string()]).status().await;
+            assert!(killed.unwrap().success());
+        };
+        soon(async { tokio::join!(ask, kill) }).await;
+    }
+    let serving = Serving::start(inserting(), &options).await;
+    let there = found(&serving).await;
+    assert!(kept.iter().all(|id| there.contains(id)), "{} of {}", there.len(), kept.len());
+    let (status, log) = serving.interrupt().await;
+    assert!(status.success() && log.is_empty(), "{status}: {log}");
+}
+
+/// Runs a program with a file system of 8 MiB at a folder, which nobody else sees.
+const ON_A_SMALL_DISK: &str = r#"mount -t tmpfs -o size=8m small "$0" && exec "$@""#;
+
+async fn unshare(folder: &Path, user: bool) -> std::io::Result<Output> {
+    let flags = if user { "-rm" } else { "-m" };
+    Command::new("unshare").args([flags, "sh", "-c", ON_A_SMALL_DISK]).arg(folder).arg("true").output().await
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_the_calls_that_meet_it_and_no_others() {
+    let folder = TempDir::new().unwrap();
+    let mut wrapper = None;
+    for flags in ["-m", "-rm"] {
+        if unshare(folder.path(), flags == "-rm").await.is_ok_and(|output| output.status.success()) {
+            wrapper =
+                wrapper.or(Some(["unshare", flags, "sh", "-c", ON_A_SMALL_DISK, folder.path().to_str().unwrap()]));
+        }
+    }
+    let Some(wrapper) = wrapper else { return skipped("no file system can be mounted here, not even in a namespace") };
+    let file = folder.path().join("stores");
+    let serving = Serving::start_in(&wrapper, inserting(), &["--store", file.to_str().unwrap()]).await;
+    let mut kept = vec![inserted(&serving.ask("GET", "/i", "", "").await).unwrap()];
+    // The program's own view of the folder.
+    let seen = format!("/proc/{}/root{}/filler", serving.process(), folder.path().display());
+    for _ in 0..3 {
+        // It fails where the disk is full.
+        assert!(std::fs::write(&seen, vec![0; 16 << 20]).is_err());
+        let mut failures = 0;
+        for _ in 0..2000 {
+            match inserted(&serving.ask("GET", "/i", "", "").await) {
+                Ok(id) => kept.push(id),
+                Err(status) => {
+                    assert_eq!(status, 3, "the host failed");
+                    failures += 1;
+                    if failures == 3 {
+                        break;
+                    }
+                }
+            }
+        }
+        assert_eq!(failures, 3, "the disk is never full: {} documents", kept.len());
+        // With room again the same program goes on, and nothing is lost.
+        std::fs::remove_file(&seen).unwrap();
+        kept.push(inserted(&serving.ask("GET", "/i", "", "").await).unwrap());
+        assert_eq!(found(&serving).await, kept);
+    }
+    let (status, log) = serving.interrupt().await;
+    assert!(status.success() && log.contains("a store's disk failed"), "{status}: {log}");
+    assert!(!log.contains("panicked"), "{log}");
+}
