@@ -6,7 +6,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use std::{convert::Infallible, process::Output};
-use test_peer::{Authority, nobody_dialled, soon};
+use test_peer::{Authority, nobody_dialled, read_head, soon};
 use tests::{guest_path, program};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -197,5 +197,30 @@ async fn responses_are_read_as_browsers_read_them() {
         let url = format!("http://127.0.0.1:{}/", say(answer).await);
         let output = fetch(&["--allow-http", "--allow", "127.0.0.1"], &["GET", &url, ""]).await;
         assert_eq!(stdout(&output), "200 hi\n", "{output:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_host_says_who_it_is_unless_the_guest_does() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    for (options, own, sent) in [
+        (&[][..], &[][..], Some(concat!("websocket-provider/", env!("CARGO_PKG_VERSION")))),
+        (&["--user-agent", "host/1"], &[], Some("host/1")),
+        (&["--user-agent", "host/1"], &["User-Agent", "guest/2"], Some("guest/2")),
+        (&["--user-agent", ""], &[], None),
+    ] {
+        let server = async {
+            let (mut tcp, _) = soon(listener.accept()).await.unwrap();
+            let request = read_head(&mut tcp).await;
+            tcp.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            request
+        };
+        let options = [&["--allow-http", "--allow", "127.0.0.1"], options].concat();
+        let arguments = [&["GET", &url, ""], own].concat();
+        let (output, request) = tokio::join!(fetch(&options, &arguments), server);
+        assert_eq!(stdout(&output), "204 \n", "{output:?}");
+        let agents: Vec<_> = request.lines().filter_map(|line| line.strip_prefix("user-agent: ")).collect();
+        assert_eq!(agents, Vec::from_iter(sent), "{request}");
     }
 }

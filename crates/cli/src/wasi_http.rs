@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches};
 use futures_util::stream::try_unfold;
 use http::{
     HeaderName, Method, Uri,
-    header::{EXPECT, TE},
+    header::{EXPECT, TE, USER_AGENT},
     uri::Scheme,
 };
 use http_body_util::{BodyExt, StreamBody, combinators::UnsyncBoxBody};
@@ -133,6 +133,9 @@ async fn exchange(
     // What a server wants to see in the request's line, RFC 9112 section 3.2.1.
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse().map_err(|_| Error::HttpRequestUriInvalid)?;
+    if let Some(agent) = &endpoint.settings().user_agent {
+        request.headers_mut().entry(USER_AGENT).or_insert_with(|| agent.clone());
+    }
     let response = timeout(limit(options.first_byte_timeout), sender.send_request(request));
     let response = response.await.map_err(|_| Error::ConnectionReadTimeout)?.map_err(exchange_failed)?;
     let rest = async {

@@ -54,7 +54,7 @@ pub struct Settings {
     pub client_key: Option<PathBuf>,
     /// HTTP CONNECT proxy to dial through, credentials in the URL.
     pub proxy: Option<Proxy>,
-    /// `User-Agent` of handshakes whose guest gives none, and of requests to the proxy; `None` sends none.
+    /// `User-Agent` of handshakes and HTTP requests whose guest gives none, and of requests to the proxy; `None` sends none.
     pub user_agent: Option<HeaderValue>,
 }
 
@@ -304,7 +304,8 @@ pub const SETTINGS: &[Setting] = &[
         name: "user-agent",
         value: "TEXT",
         default: Some(USER_AGENT),
-        help: "The `User-Agent` of handshakes whose guest gives none, and of requests to the proxy; empty sends none",
+        help: "The `User-Agent` of handshakes and HTTP requests whose guest gives none, and of requests to the proxy; \
+               empty sends none",
         repeatable: false,
         apply: |s, v| user_agent(v).map(|agent| s.user_agent = agent),
     },
