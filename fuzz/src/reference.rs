@@ -60,12 +60,7 @@ pub fn decode(mut wire: &[u8], masked: bool, largest: usize) -> Stream {
 
 /// Takes a frame off the wire; gives the message that it ends. Of a frame that is not whole, the header, and the text so
 /// far, may be wrong already.
-fn frame(
-    wire: &mut &[u8],
-    masked: bool,
-    largest: usize,
-    partial: &mut Option<Frame>,
-) -> Result<Option<Frame>, End> {
+fn frame(wire: &mut &[u8], masked: bool, largest: usize, partial: &mut Option<Frame>) -> Result<Option<Frame>, End> {
     let header = header(wire, masked)?;
     let rest = &wire[header.size..];
     let length = usize::try_from(header.length).unwrap_or(usize::MAX);

@@ -63,6 +63,8 @@ class Connection {
             headers: request.headers,
             perMessageDeflate: false,
             maxPayload: this.#most,
+            // Otherwise it ends a connection whose peer sends many pings at once.
+            maxPendingAutoPongs: 0,
             closeTimeout: settings['close-timeout'],
         });
         this.#ws = ws;

@@ -114,7 +114,7 @@ async fn receive_control() {
         assert_eq!(peer.frame().await, (PONG, number.to_be_bytes().into()));
     }
     // Without payload, and many at once: their pongs may stand for those before.
-    peer.write(frame(PING, "").repeat(50_000)).await;
+    peer.write(frame(PING, "").repeat(5000)).await;
     peer.write([frame(TEXT, "second"), frame(PING, "last")].concat()).await;
     while peer.frame().await != (PONG, b"last".into()) {}
     assert_eq!(guest.state(open).await, State::Open);
@@ -123,7 +123,7 @@ async fn receive_control() {
     expected.extend([text("second"), Message::Ping(b"last".into())]);
     assert_eq!(drain(&mut guest, open).await, expected);
     // Pongs alike.
-    peer.write([frame(PONG, "").repeat(50_000), frame(PING, "pongs came before")].concat()).await;
+    peer.write([frame(PONG, "").repeat(5000), frame(PING, "pongs came before")].concat()).await;
     assert_eq!(peer.frame().await, (PONG, b"pongs came before".into()));
     let mut expected = vec![Message::Pong(vec![]); 16];
     expected.push(Message::Ping(b"pongs came before".into()));
