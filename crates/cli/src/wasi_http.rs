@@ -62,16 +62,16 @@ enum Requests {
 /// What is left of an exchange once the response's head is there, in the form of the hooks.
 type Rest = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-/// Methods that no guest may use, as in browsers: `CONNECT` makes a tunnel of the connection, and the others send the
-/// request's fields back.
+/// Methods that no guest may use, as in browsers: `CONNECT` makes a tunnel of the connection, and the others send
+/// the request's fields back.
 const FORBIDDEN_METHODS: [&str; 3] = ["CONNECT", "TRACE", "TRACK"];
 
 fn is_forbidden_method(method: &Method) -> bool {
     FORBIDDEN_METHODS.iter().any(|forbidden| method.as_str().eq_ignore_ascii_case(forbidden))
 }
 
-/// Whether a field is for one hop of the way, which is the host's. `Expect` is among them: the host sends a body without
-/// waiting for 100.
+/// Whether a field is for one hop of the way, which is the host's. `Expect` is among them: the host sends a body
+/// without waiting for 100.
 fn is_forbidden_header(name: &HeaderName) -> bool {
     DEFAULT_FORBIDDEN_HEADERS.contains(name) || [EXPECT, TE].contains(name) || name.as_str().starts_with("proxy-")
 }

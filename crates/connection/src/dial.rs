@@ -26,8 +26,8 @@ use url::{Host, Url};
 /// How long one address has before the next is tried beside it (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
-/// Opens a byte stream to the request's host, at addresses that the policy grants and no others, through the proxy of the
-/// settings.
+/// Opens a byte stream to the request's host, at addresses that the policy grants and no others, through the proxy of
+/// the settings.
 ///
 /// # Errors
 /// [`Error::AuthenticationFailed`] where the policy, or the proxy, refuses;

@@ -81,8 +81,10 @@ impl Head {
             Some(text) if text.is_empty() => String::new(),
             Some(text) => format!(": {text}"),
             None => match stated.map(|stated| printable(&stated)) {
-                Some(stated) if !stated.is_empty() => format!(" (its body is not shown: it is not text, but {stated})"),
-                _ => " (its body is not shown: it is not text)".to_owned(),
+                Some(stated) if !stated.is_empty() => {
+                    format!(" (its body is not shown: it is not UTF-8 text, but {stated})")
+                }
+                _ => " (its body is not shown: it is not UTF-8 text)".to_owned(),
             },
         }
     }
@@ -118,7 +120,7 @@ impl Head {
         elements(&self.fields, header::CONTENT_ENCODING)
             .chain(elements(&self.fields, header::TRANSFER_ENCODING))
             .map(|coding| printable(&String::from_utf8_lossy(coding)).to_ascii_lowercase())
-            .filter(|coding| !["identity", "chunked"].contains(&coding.as_str()))
+            .filter(|coding| !["identity", "chunked", ""].contains(&coding.as_str()))
             .collect()
     }
 }
@@ -226,11 +228,13 @@ mod tests {
         let text = "it answered 302 Found with the location wss://b/ (redirects are not followed): go there";
         for answer in [
             "HTTP/1.1 302 Found\r\nLocation: wss://b/\r\nContent-Length: 8\r\n\r\ngo there and more",
-            "HTTP/1.1 302 Found\r\nLocation: wss://b/\r\nContent-Length: 8\r\nContent-Length: 8, 8\r\n\r\ngo there more",
+            "HTTP/1.1 302 Found\r\nLocation: wss://b/\r\nContent-Length: 8\r\nContent-Length: 8, 8\r\n\r\n\
+             go there more",
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 302 Found\r\nLocation: wss://b/\r\n\r\ngo\nthere",
-            "HTTP/1.1 302\r\nLocation:\r\n wss://b/\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ngo \r\n5;x=y\r\nthere\r\n0\r\n\r\n",
-            "HTTP/1.1 302 \r\nLocation: wss://b/\r\nTransfer-Encoding: , Chunked ,\r\nContent-Length: 3\r\n\r\n8\r\ngo there\r\n\
-             0\r\nTrailer: x\r\n\r\n",
+            "HTTP/1.1 302\r\nLocation:\r\n wss://b/\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ngo \r\n5;x=y\r\nthere\r\n\
+             0\r\n\r\n",
+            "HTTP/1.1 302 \r\nLocation: wss://b/\r\nTransfer-Encoding: , Chunked ,\r\nContent-Length: 3\r\n\r\n\
+             8\r\ngo there\r\n0\r\nTrailer: x\r\n\r\n",
         ] {
             assert_eq!(refusal(answer.as_bytes()).await, Error::ConnectionFailed(text.to_owned()), "{answer}");
         }
@@ -303,17 +307,24 @@ mod tests {
             (
                 "Content-Length: 16\r\nContent-Type: image/png",
                 b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
-                "it answered 500 X (its body is not shown: it is not text, but image/png)".into(),
+                "it answered 500 X (its body is not shown: it is not UTF-8 text, but image/png)".into(),
+            ),
+            (
+                "Content-Length: 4\r\nContent-Type: text/html; charset=windows-1251",
+                b"\xED\xE5\xF2!",
+                "it answered 500 X (its body is not shown: it is not UTF-8 text, but text/html; charset=windows-1251)"
+                    .into(),
             ),
             (
                 "Content-Length: 8",
                 b"\x1f\x8b\x08\0\0\0\0\0",
-                "it answered 500 X (its body is not shown: it is not text)".into(),
+                "it answered 500 X (its body is not shown: it is not UTF-8 text)".into(),
             ),
             (
                 "Content-Length: 4\r\nContent-Type: text/plain; charset=utf-16",
                 b"\0n\0o",
-                "it answered 500 X (its body is not shown: it is not text, but text/plain; charset=utf-16)".into(),
+                "it answered 500 X (its body is not shown: it is not UTF-8 text, but text/plain; charset=utf-16)"
+                    .into(),
             ),
             (
                 "Content-Length: 5\r\nContent-Type: text/html; Charset=\"ISO-8859-1\"",
@@ -328,7 +339,7 @@ mod tests {
             (
                 "Content-Length: 14",
                 b"a quiet \x1bbell\x07",
-                "it answered 500 X (its body is not shown: it is not text)".into(),
+                "it answered 500 X (its body is not shown: it is not UTF-8 text)".into(),
             ),
             (
                 "Content-Length: 25",
@@ -406,12 +417,12 @@ mod tests {
         #[test]
         fn no_byte_of_an_answer_steers_a_terminal(
             reason in "[^\r\n]{0,8}", location in proptest::collection::vec(any::<u8>(), 0..20),
-            stated in "[^\r\n]{0,8}", coding in prop_oneof![Just(""), Just("gzip"), Just("\u{1b}[1m")],
-            body in prop_oneof![any::<String>().prop_map(String::into_bytes), proptest::collection::vec(any::<u8>(), 0..40)],
+            stated in "[^\r\n]{0,8}", coding in prop_oneof![Just(""), Just("gzip"), Just("\u{1b}[1m"), Just("\u{7}")],
+            body in prop_oneof![".*".prop_map(String::into_bytes), proptest::collection::vec(any::<u8>(), 0..40)],
         ) {
-            let head = format!("HTTP/1.1 302 {reason}\r\nContent-Type: {stated}\r\nContent-Encoding: {coding}\r\nLocation: ");
+            let head = format!("HTTP/1.1 302 {reason}\r\nContent-Type: {stated}\r\nContent-Encoding: {coding}\r\n");
             let location: Vec<u8> = location.into_iter().filter(|byte| !b"\r\n".contains(byte)).collect();
-            let answer = [head.as_bytes(), &location, b"\r\n\r\n", &body].concat();
+            let answer = [head.as_bytes(), b"Location: ", &location, b"\r\n\r\n", &body].concat();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
             let failure = runtime.block_on(failure(&answer, false));
             let text = failure.to_string() + failure.detail().unwrap_or_default();

@@ -43,8 +43,8 @@ pub(crate) struct Request {
     pub(crate) port: u16,
     pub(crate) secure: bool,
     pub(crate) subprotocols: Vec<String>,
-    /// The host's `User-Agent` where the guest gives none, the guest's header fields, and Basic authorization made of the
-    /// URL's credentials.
+    /// The host's `User-Agent` where the guest gives none, the guest's header fields, and Basic authorization made of
+    /// the URL's credentials.
     pub(crate) headers: Vec<(String, HeaderValue)>,
     pub(crate) timeout: Duration,
     pub(crate) max_message_size: usize,
@@ -190,7 +190,8 @@ fn reserved(field: &str) -> Option<&'static str> {
         Some("belongs to the opening handshake; leave it out")
     } else if field.starts_with("proxy-") {
         Some(
-            "is for proxies, and not for the server; leave it out: the host's setting `proxy` has the credentials of its proxy",
+            "is for proxies, and not for the server; leave it out: the host's setting `proxy` has the credentials of \
+             its proxy",
         )
     } else if HOP_FIELDS.contains(&field) {
         Some("is for one hop of the way, which is the host's; leave it out")

@@ -54,7 +54,8 @@ pub struct Settings {
     pub client_key: Option<PathBuf>,
     /// HTTP CONNECT proxy to dial through, credentials in the URL.
     pub proxy: Option<Proxy>,
-    /// `User-Agent` of handshakes and HTTP requests whose guest gives none, and of requests to the proxy; `None` sends none.
+    /// `User-Agent` of handshakes and HTTP requests whose guest gives none, and of requests to the proxy; `None` sends
+    /// none.
     pub user_agent: Option<HeaderValue>,
 }
 
