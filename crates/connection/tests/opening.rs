@@ -445,3 +445,102 @@ async fn what_fails_at_the_proxy_is_told_apart_from_what_fails_at_the_server() {
     let unreachable = failure(&[("proxy", &url.replacen("ws", "http", 1))], "ws://127.0.0.1:9/").await;
     assert!(unreachable.is_at_proxy() && matches!(unreachable.reason(), Reason::Tcp(_)), "{unreachable:?}");
 }
+
+/// A proxy that answers CONNECT with these bytes, then does as `then` says. Gives its URL.
+async fn lying_proxy<F: Future<Output = ()> + Send>(
+    answer: impl AsRef<[u8]> + Send + 'static,
+    then: impl FnOnce(TcpStream) -> F + Send + 'static,
+) -> String {
+    let (listener, url) = listen().await;
+    tokio::spawn(async move {
+        let (mut tcp, _) = listener.accept().await.unwrap();
+        assert!(read_head(&mut tcp).await.starts_with("CONNECT 127.0.0.1:9 "));
+        // The client may have heard enough before the end.
+        let _ = tcp.write_all(answer.as_ref()).await;
+        then(tcp).await;
+    });
+    url.replacen("ws", "http", 1)
+}
+
+#[tokio::test]
+async fn a_proxy_that_lies_opens_nothing() {
+    use std::io::ErrorKind::UnexpectedEof;
+    const UP: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+    let refused = |code: u16| format!("refused {code}");
+    for (answer, expected) in [
+        // No tunnel has a body, and no server speaks first.
+        ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello".to_owned(), "Protocol".to_owned()),
+        (format!("HTTP/1.1 200 OK\r\n\r\n{UP}"), "Protocol".to_owned()),
+        // The answer to something else than CONNECT.
+        (UP.to_owned(), refused(101)),
+        ("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n".to_owned(), refused(302)),
+        ("HTTP/1.1 304 Not Modified\r\n\r\n".to_owned(), refused(304)),
+        ("HTTP/1.1 407 No\r\nProxy-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n".to_owned(), refused(407)),
+        ("HTTP/1.1 502 No\r\nContent-Length: 99999999999\r\n\r\nhalf".to_owned(), refused(502)),
+        ("HTTP/1.1 099 What\r\n\r\n".to_owned(), "Protocol".to_owned()),
+        ("HTTP/2 200\r\n\r\n".to_owned(), "Protocol".to_owned()),
+        ("\u{5}\0".to_owned(), "Protocol".to_owned()),
+        ("200 OK\r\n\r\n".to_owned(), "Protocol".to_owned()),
+        (String::new(), format!("Transport({UnexpectedEof:?})")),
+        ("HTTP/1.1 200 OK\r\nX: y\r\n".to_owned(), format!("Transport({UnexpectedEof:?})")),
+        ("HTTP/1.1 100 Continue\r\n\r\n".to_owned(), format!("Transport({UnexpectedEof:?})")),
+        // Heads without an end.
+        (format!("HTTP/1.1 200 OK\r\nX: {}", "y".repeat(1 << 20)), "Protocol".to_owned()),
+        (format!("HTTP/1.1 200 OK\r\n{}", "X: y\r\n".repeat(1 << 17)), "Protocol".to_owned()),
+        ("HTTP/1.1 100 Continue\r\n\r\n".repeat(1 << 16), "Protocol".to_owned()),
+    ] {
+        let shown: String = answer.chars().take(60).collect();
+        let proxy = lying_proxy(answer, async |mut tcp| {
+            let _ = tcp.shutdown().await;
+            let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
+        })
+        .await;
+        let failure = failure(&[("proxy", &proxy)], "ws://127.0.0.1:9/").await;
+        let said = match failure.reason() {
+            Reason::Refused { status, .. } => refused(status.as_u16()),
+            other => format!("{other:?}"),
+        };
+        assert_eq!((said, failure.is_at_proxy()), (expected, true), "{shown:?}: {failure}");
+        let is_authentication = matches!(failure.error(), Error::AuthenticationFailed(_));
+        assert_eq!(is_authentication, shown.contains("407"), "{shown:?}: {failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_says_nothing_or_ends_its_tunnel_is_told_by_the_step() {
+    let waits = async |tcp: TcpStream| {
+        let mut tcp = tcp;
+        let _ = tokio::io::copy(&mut tcp, &mut tokio::io::sink()).await;
+    };
+    for (answer, step) in [
+        ("", Step::Proxy),
+        ("HTTP/1.1 200 OK\r\nX: y", Step::Proxy),
+        ("HTTP/1.1 200 OK\r\n\r\n", Step::Handshake),
+        // RFC 9110 section 9.3.6: in an answer that opens a tunnel, these mean nothing.
+        ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", Step::Handshake),
+    ] {
+        let proxy = lying_proxy(answer, waits).await;
+        let limits = [("proxy", proxy.as_str()), ("connect-timeout", "300ms")];
+        assert_eq!(*failure(&limits, "ws://127.0.0.1:9/").await.reason(), Reason::Timeout(step), "{answer:?}");
+    }
+    // What comes through the tunnel is the server's.
+    for (late, reason) in [
+        ("", Reason::Transport(std::io::ErrorKind::UnexpectedEof)),
+        ("SSH-2.0-x\r\n\r\n", Reason::Protocol),
+        (
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+            Reason::Protocol,
+        ),
+    ] {
+        let answers = async move |tcp: TcpStream| {
+            let mut tcp = tcp;
+            read_head(&mut tcp).await;
+            tcp.write_all(late.as_bytes()).await.unwrap();
+        };
+        let proxy = lying_proxy("HTTP/1.1 200 OK\r\n\r\n", answers).await;
+        let failure = failure(&[("proxy", &proxy)], "ws://127.0.0.1:9/").await;
+        assert_eq!((failure.reason(), failure.is_at_proxy()), (&reason, false), "{late:?}: {failure}");
+    }
+}
