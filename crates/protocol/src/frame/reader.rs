@@ -1,0 +1,124 @@
+//! Bytes to frames.
+
+use super::{Frame, FrameHeader, apply_mask};
+use crate::{Role, Violation};
+use bytes::{Buf, BytesMut};
+
+/// Reads the frames that one end of a connection receives: headers as values, and payloads piece by piece as they arrive.
+/// The caller owns the input buffer and decides where payloads go, so that a large one can be read into its place.
+///
+/// [`FrameReader::next_header`] returns a header; then [`FrameReader::take`] accounts for the payload until
+/// [`FrameReader::remaining`] is 0, and the next header can be read.
+#[derive(Debug)]
+pub struct FrameReader {
+    role: Role,
+    mask: Option<[u8; 4]>,
+    /// Bytes of the current payload that were taken, and that are to come.
+    taken: u64,
+    remaining: u64,
+}
+
+impl FrameReader {
+    /// A reader for the end that plays `role`.
+    pub fn new(role: Role) -> Self {
+        FrameReader { role, mask: None, taken: 0, remaining: 0 }
+    }
+
+    /// Bytes of the current payload that are still to be taken.
+    pub fn remaining(&self) -> u64 {
+        self.remaining
+    }
+
+    /// Takes the next header out of `input`; `None` while it is incomplete, or while payload of the frame before it is
+    /// still to be taken.
+    ///
+    /// # Errors
+    /// A [`Violation`], after which nothing more can be read.
+    pub fn next_header(&mut self, input: &mut BytesMut) -> Result<Option<FrameHeader>, Violation> {
+        if self.remaining > 0 {
+            return Ok(None);
+        }
+        let Some((header, size)) = FrameHeader::parse(input)? else { return Ok(None) };
+        header.check_mask(self.role)?;
+        input.advance(size);
+        (self.mask, self.taken, self.remaining) = (header.mask, 0, header.length);
+        Ok(Some(header))
+    }
+
+    /// Unmasks `piece`, which is what follows of the current payload, and counts it as taken. `piece` is at most
+    /// [`FrameReader::remaining`] bytes long.
+    pub fn take(&mut self, piece: &mut [u8]) {
+        debug_assert!(piece.len() as u64 <= self.remaining);
+        if let Some(mask) = self.mask {
+            apply_mask(piece, mask, (self.taken % 4) as usize);
+        }
+        self.taken += piece.len() as u64;
+        self.remaining -= piece.len() as u64;
+    }
+
+    /// Takes what is left of the current payload out of `input` at once; `None` while `input` does not hold all of it.
+    /// For small payloads, those of control frames for one.
+    pub fn take_all(&mut self, input: &mut BytesMut) -> Option<Vec<u8>> {
+        let length = usize::try_from(self.remaining).ok().filter(|length| *length <= input.len())?;
+        // Copied: a slice of the input buffer would keep all of it alive.
+        let mut payload = input.split_to(length).to_vec();
+        self.take(&mut payload);
+        Some(payload)
+    }
+
+    /// Reads a whole frame; `None` while `input` does not hold all of it, and then takes nothing.
+    ///
+    /// # Errors
+    /// A [`Violation`]; [`Violation::TooLarge`] as soon as the header announces more than `max_frame_size` bytes.
+    pub fn next_frame(&mut self, input: &mut BytesMut, max_frame_size: usize) -> Result<Option<Frame>, Violation> {
+        let Some((header, size)) = FrameHeader::parse(input)? else { return Ok(None) };
+        header.check_mask(self.role)?;
+        if header.length > max_frame_size as u64 {
+            return Err(Violation::TooLarge { size: header.length, limit: max_frame_size });
+        }
+        // It fits: the limit is a `usize`.
+        if input.len() - size < header.length as usize {
+            return Ok(None);
+        }
+        self.next_header(input)?;
+        let payload = self.take_all(input).unwrap_or_default().into();
+        Ok(Some(Frame { opcode: header.opcode, is_final: header.is_final, payload }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Opcode;
+
+    #[test]
+    fn a_payload_is_unmasked_in_whatever_pieces_it_is_taken() {
+        let mut input = BytesMut::from(&[0x82, 0x85, 1, 2, 3, 4][..]);
+        let mut reader = FrameReader::new(Role::Server);
+        let header = reader.next_header(&mut input).unwrap().unwrap();
+        assert_eq!((header.opcode, header.length, input.len()), (Opcode::Binary, 5, 0));
+        assert_eq!(reader.next_header(&mut input), Ok(None));
+        let (mut first, mut second) = ([1 ^ 7, 2 ^ 7, 3 ^ 7], [4 ^ 7, 1 ^ 7]);
+        reader.take(&mut first);
+        reader.take(&mut second);
+        assert_eq!((first, second, reader.remaining()), ([7; 3], [7; 2], 0));
+    }
+
+    #[test]
+    fn a_whole_frame_is_read_once_it_is_there() {
+        let wire = [0x89, 0x02, b'h', b'i', 0x81, 0x00];
+        let mut reader = FrameReader::new(Role::Client);
+        for end in 0..4 {
+            let mut input = BytesMut::from(&wire[..end]);
+            assert_eq!(reader.next_frame(&mut input, 125), Ok(None));
+            assert_eq!(input.len(), end);
+        }
+        let mut input = BytesMut::from(&wire[..]);
+        let ping = Frame { opcode: Opcode::Ping, is_final: true, payload: "hi".into() };
+        assert_eq!(reader.next_frame(&mut input, 125), Ok(Some(ping)));
+        let text = Frame { opcode: Opcode::Text, is_final: true, payload: "".into() };
+        assert_eq!(reader.next_frame(&mut input, 0), Ok(Some(text)));
+        let mut large = BytesMut::from(&[0x82, 0x02][..]);
+        assert_eq!(reader.next_frame(&mut large, 1), Err(Violation::TooLarge { size: 2, limit: 1 }));
+    }
+}

@@ -1,0 +1,31 @@
+//! The key and the accept value of the opening handshake (RFC 6455 sections 1.3, 4.1 and 4.2).
+
+use data_encoding::BASE64;
+use sha1::{Digest, Sha1};
+
+/// What is appended to the key before it is hashed (RFC 6455 section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// The `Sec-WebSocket-Key` of a client's handshake, made of 16 random bytes.
+pub fn key(random: [u8; 16]) -> String {
+    BASE64.encode(&random)
+}
+
+/// The `Sec-WebSocket-Accept` with which a server answers this `Sec-WebSocket-Key`.
+pub fn accept_value(key: &[u8]) -> String {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(GUID);
+    BASE64.encode(&hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_accept_value_is_that_of_the_rfc() {
+        assert_eq!(accept_value(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(key(*b"the sample nonce"), "dGhlIHNhbXBsZSBub25jZQ==");
+    }
+}

@@ -1,0 +1,395 @@
+//! Two ends talk over a pipe that delays, cuts into pieces and ends at random, in virtual time. Each seed is one run, and
+//! every run repeats exactly.
+//!
+//! Checked in each run: messages arrive in order, whole and once; without a fault none is lost; each end is reported once;
+//! memory stays bounded; and no wake-up is lost, because an application that has to wait tries again only when
+//! [`Connection::take_changes`] says so.
+//!
+//! `SIMULATION_SEEDS` sets how many seeds run, and `SIMULATION_SEED` runs a single one.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use bytes::BufMut;
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::{
+    collections::VecDeque,
+    io,
+    task::Poll,
+    time::{Duration, Instant},
+};
+use websocket_protocol::{
+    CloseInfo, Config, Connection, Failure, Message, MessageRef, Role,
+    connection::{BATCH_DELAY, Outcome, ReceiveError, SendError, Sent, State},
+};
+
+const MAX_MESSAGE: usize = 200_000;
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
+/// A run without a fault takes less than this: a lost wake-up would last until the keep-alive.
+const QUICK: Duration = Duration::from_secs(25);
+/// The most that buffers may hold: unread messages, a message being assembled (16 times what has arrived), reads and output.
+const MAX_BUFFERED: usize = 2 * MAX_MESSAGE + (64 << 10) + 4 * (64 << 10) + 2 * MAX_MESSAGE;
+
+/// One direction of the transport.
+struct Pipe {
+    /// Bytes on their way, with the time of their arrival.
+    segments: VecDeque<(Instant, Vec<u8>)>,
+    in_flight: usize,
+    capacity: usize,
+    /// The writer ended its direction, which arrives at this time.
+    ended: Option<Instant>,
+    last_arrival: Instant,
+}
+
+impl Pipe {
+    fn new(capacity: usize, now: Instant) -> Self {
+        Pipe { segments: VecDeque::new(), in_flight: 0, capacity, ended: None, last_arrival: now }
+    }
+
+    fn arrival(&mut self, now: Instant, random: &mut StdRng) -> Instant {
+        let delay = Duration::from_micros(random.random_range(0..20_000));
+        self.last_arrival = self.last_arrival.max(now + delay);
+        self.last_arrival
+    }
+}
+
+/// One end: the connection, what its application does, and what its driver knows.
+struct End {
+    connection: Connection,
+    to_send: VecDeque<Message>,
+    sent: Vec<Message>,
+    received: Vec<Message>,
+    /// The application waits until it is woken.
+    send_waits: bool,
+    receive_waits: bool,
+    /// The application does nothing until then.
+    busy_until: Instant,
+    is_slow: bool,
+    has_closed: bool,
+    failure: Option<Failure>,
+    has_ended: bool,
+    flush_at: Option<Instant>,
+    /// The driver asks for these only when `take_changes` says so.
+    timeout: Option<Instant>,
+    may_read: bool,
+}
+
+impl End {
+    fn new(role: Role, random: &mut StdRng, now: Instant) -> Self {
+        let mut config = Config::new(role);
+        config.max_message_size = MAX_MESSAGE;
+        config.inbound_buffer = random.random_range(1..64 << 10);
+        config.keep_alive = Some(KEEP_ALIVE);
+        let mut masks = StdRng::seed_from_u64(random.random());
+        let connection = Connection::new(config, Box::new(move || masks.random()), now);
+        let count = random.random_range(0..30);
+        End {
+            timeout: connection.poll_timeout(),
+            connection,
+            to_send: (0..count).map(|number| message(number, random)).collect(),
+            sent: Vec::new(),
+            received: Vec::new(),
+            send_waits: false,
+            receive_waits: false,
+            busy_until: now,
+            is_slow: random.random_bool(0.3),
+            has_closed: false,
+            failure: None,
+            has_ended: false,
+            flush_at: None,
+            may_read: true,
+        }
+    }
+
+    /// Acts on the changes of the last calls, as every driver must.
+    fn note_changes(&mut self) {
+        let changes = self.connection.take_changes();
+        if changes.callers {
+            (self.send_waits, self.receive_waits) = (false, false);
+        }
+        if changes.driver {
+            self.timeout = self.connection.poll_timeout();
+            self.may_read = true;
+        }
+        let buffered = self.connection.buffered();
+        assert!(buffered <= MAX_BUFFERED, "{buffered} bytes are buffered");
+    }
+
+    /// The application sends and receives until it has to wait or pauses; returns whether it did anything.
+    fn act(&mut self, now: Instant, random: &mut StdRng) -> bool {
+        let mut acted = false;
+        while now >= self.busy_until && !(self.has_ended || self.send_waits && self.receive_waits) {
+            acted = true;
+            if !self.send_waits && !self.has_closed && random.random_bool(0.5) {
+                self.send(now);
+            } else if !self.receive_waits {
+                self.receive();
+            } else {
+                self.send(now);
+            }
+            self.note_changes();
+            if random.random_bool(if self.is_slow { 0.3 } else { 0.02 }) {
+                self.busy_until = now + Duration::from_micros(random.random_range(1..100_000));
+            }
+        }
+        // It waits, or it computes while a batch is due.
+        if now >= self.busy_until {
+            self.connection.flush();
+            self.flush_at = None;
+        }
+        acted
+    }
+
+    fn send(&mut self, now: Instant) {
+        let Some(message) = self.to_send.front() else {
+            self.send_waits = true;
+            return;
+        };
+        match self.connection.send(MessageRef::from(message)) {
+            Poll::Ready(Ok(sent)) => {
+                self.sent.extend(self.to_send.pop_front());
+                if sent == Sent::BatchBegun {
+                    self.flush_at.get_or_insert(now + BATCH_DELAY);
+                }
+            }
+            Poll::Ready(Err(SendError::Closed | SendError::Write(_))) => {
+                assert_ne!(self.connection.state(), State::Open, "a failed send leaves the connection open");
+                self.to_send.clear();
+            }
+            Poll::Ready(Err(error)) => panic!("a valid message was refused: {error}"),
+            Poll::Pending => self.send_waits = true,
+        }
+    }
+
+    fn receive(&mut self) {
+        match self.connection.receive() {
+            Poll::Ready(Ok(message)) => self.received.push(message),
+            Poll::Ready(Err(ReceiveError::Failed(failure))) => {
+                assert!(self.failure.replace(failure).is_none(), "a second failure was reported");
+            }
+            Poll::Ready(Err(_)) => self.has_ended = true,
+            Poll::Pending => self.receive_waits = true,
+        }
+    }
+
+    /// Moves bytes between the connection and the pipes; returns whether any moved.
+    fn drive(&mut self, out: &mut Pipe, into: &mut Pipe, broken: bool, now: Instant, random: &mut StdRng) -> bool {
+        let mut moved = false;
+        if self.flush_at.is_some_and(|at| at <= now) {
+            self.connection.flush();
+            self.flush_at = None;
+        }
+        loop {
+            let before = moved;
+            moved |= self.write(out, broken, now, random);
+            moved |= self.read(into, broken, now, random);
+            self.note_changes();
+            if self.timeout.is_some_and(|due| due <= now) {
+                self.connection.handle_timeout(now);
+                self.timeout = self.connection.poll_timeout();
+                self.note_changes();
+                moved = true;
+            }
+            if moved == before || self.connection.state() == State::Closed {
+                break;
+            }
+            moved = true;
+            if !self.connection.wants_write() || out.in_flight >= out.capacity {
+                break;
+            }
+        }
+        moved
+    }
+
+    fn write(&mut self, out: &mut Pipe, broken: bool, now: Instant, random: &mut StdRng) -> bool {
+        let mut moved = false;
+        while !self.connection.transmit().is_empty() {
+            if broken {
+                self.connection.write_failed(io::ErrorKind::ConnectionReset.into(), now);
+                self.timeout = self.connection.poll_timeout();
+                return true;
+            }
+            let free = out.capacity - out.in_flight;
+            if free == 0 {
+                return moved;
+            }
+            let bytes = self.connection.transmit();
+            let scale = random.random_range(0..20);
+            let count = bytes.len().min(free).min(random.random_range(1..=1 << scale));
+            let segment = bytes[..count].to_vec();
+            self.connection.transmitted(count);
+            let arrival = out.arrival(now, random);
+            out.segments.push_back((arrival, segment));
+            out.in_flight += count;
+            moved = true;
+        }
+        if self.connection.wants_flush() {
+            self.connection.flushed();
+        }
+        if self.connection.wants_half_close() && !self.connection.wants_flush() && out.ended.is_none() {
+            out.ended = Some(out.arrival(now, random));
+            self.connection.half_closed();
+            moved = true;
+        }
+        if self.connection.state() == State::Closed && out.ended.is_none() {
+            out.ended = Some(out.arrival(now, random));
+            moved = true;
+        }
+        moved
+    }
+
+    fn read(&mut self, into: &mut Pipe, broken: bool, now: Instant, random: &mut StdRng) -> bool {
+        let mut moved = false;
+        if self.may_read {
+            self.connection.resume(now);
+        }
+        while self.may_read && self.connection.state() != State::Closed {
+            let ready = into.segments.front().is_some_and(|(arrival, _)| *arrival <= now);
+            let Some(mut buffer) = self.connection.read_buffer() else {
+                self.may_read = self.connection.wants_resume();
+                break;
+            };
+            if !ready {
+                let over = into.segments.is_empty() && into.ended.is_some_and(|ended| ended <= now);
+                if broken {
+                    self.connection.read_failed(io::ErrorKind::ConnectionReset.into());
+                } else if over {
+                    self.connection.input_ended();
+                } else {
+                    self.connection.read_blocked();
+                    break;
+                }
+                // Nothing more comes; what is left to do is told by changes and timeouts.
+                self.may_read = false;
+                self.timeout = self.connection.poll_timeout();
+                return true;
+            }
+            let (arrival, mut segment) = into.segments.pop_front().unwrap();
+            let space = buffer.chunk_mut().len();
+            let count = segment.len().min(space).min(random.random_range(1..=1 << 16));
+            buffer.put_slice(&segment[..count]);
+            self.connection.received(count, now);
+            self.timeout = self.connection.poll_timeout();
+            into.in_flight -= count;
+            if count < segment.len() {
+                into.segments.push_front((arrival, segment.split_off(count)));
+            }
+            moved = true;
+        }
+        moved
+    }
+}
+
+fn message(number: usize, random: &mut StdRng) -> Message {
+    let size = match random.random_range(0..100) {
+        0 => random.random_range(0..MAX_MESSAGE - 8),
+        1..10 => random.random_range(0..5000),
+        _ => random.random_range(0..100),
+    };
+    match random.random_range(0..10) {
+        0 => Message::Ping(number.to_be_bytes().to_vec().into()),
+        1..5 => Message::Text(format!("{number:08}{}", "é".repeat(size / 2))),
+        _ => Message::Binary([&number.to_be_bytes()[..], &vec![number as u8; size]].concat().into()),
+    }
+}
+
+fn is_data(message: &&Message) -> bool {
+    MessageRef::from(*message).is_data()
+}
+
+/// Runs one seed to its end.
+fn run(seed: u64) {
+    let mut random = StdRng::seed_from_u64(seed);
+    let start = Instant::now();
+    let mut now = start;
+    let mut client = End::new(Role::Client, &mut random, now);
+    let mut server = End::new(Role::Server, &mut random, now);
+    let capacity = random.random_range(1..128 << 10);
+    let (mut up, mut down) = (Pipe::new(capacity, now), Pipe::new(capacity, now));
+    let faulty = random.random_bool(0.5);
+    // When the transport breaks, or is silent from then on.
+    let fault_at = now + Duration::from_micros(random.random_range(0..400_000));
+    let is_silent = random.random_bool(0.3);
+    let expected = [client.to_send.len(), server.to_send.len()];
+    for step in 0.. {
+        assert!(step < 200_000, "the run does not end");
+        let broken = faulty && !is_silent && now >= fault_at;
+        if faulty && is_silent && now >= fault_at {
+            // Nothing arrives any more, and nothing that was sent is taken.
+            for pipe in [&mut up, &mut down] {
+                pipe.segments.iter_mut().for_each(|(arrival, _)| *arrival = now + Duration::from_secs(3600));
+                pipe.last_arrival = now + Duration::from_secs(3600);
+            }
+        }
+        // The client closes in order once everything has arrived at both ends.
+        let all = client.sent.len() == expected[0] && server.sent.len() == expected[1];
+        let arrived = |end: &End, from: &End| {
+            end.received.iter().filter(is_data).count() == from.sent.iter().filter(is_data).count()
+        };
+        if !client.has_closed && all && arrived(&client, &server) && arrived(&server, &client) {
+            client.has_closed = true;
+            client.connection.close(Some(&CloseInfo { code: 1000, reason: Some("done".to_owned()) }), now);
+            client.note_changes();
+        }
+        let mut progress = client.act(now, &mut random) | server.act(now, &mut random);
+        progress |= client.drive(&mut up, &mut down, broken, now, &mut random);
+        progress |= server.drive(&mut down, &mut up, broken, now, &mut random);
+        if client.has_ended && server.has_ended {
+            break;
+        }
+        if progress {
+            continue;
+        }
+        let arrivals = [&up, &down]
+            .into_iter()
+            .flat_map(|pipe| pipe.segments.front().map(|(at, _)| *at).into_iter().chain(pipe.ended));
+        let timers =
+            [&client, &server].into_iter().flat_map(|end| [end.timeout, end.flush_at, Some(end.busy_until)]).flatten();
+        let fault = faulty.then_some(fault_at);
+        now = arrivals.chain(timers).chain(fault).filter(|at| *at > now).min().unwrap_or_else(|| {
+            panic!(
+                "nothing happens any more: client {:?}, server {:?}",
+                client.connection.state(),
+                server.connection.state()
+            )
+        });
+    }
+    for (to, from) in [(&client, &server), (&server, &client)] {
+        let received = to.received.iter().filter(is_data).collect::<Vec<_>>();
+        let sent = from.sent.iter().filter(is_data).collect::<Vec<_>>();
+        assert!(sent.starts_with(&received), "messages arrive in order, whole and once");
+        assert_eq!(to.connection.stats().received.messages, received.len() as u64);
+        assert!(to.connection.closure().outcome.is_some());
+        if !faulty {
+            assert_eq!(
+                received.len(),
+                sent.len(),
+                "no message is lost: {:?} {:?}",
+                to.connection.closure(),
+                to.failure
+            );
+            assert_eq!(to.connection.closure().outcome, Some(Outcome::Clean));
+            assert!(to.failure.is_none());
+            assert!(matches!(to.received.last(), Some(Message::Close(_))), "the close frame comes last");
+            assert_eq!(to.connection.stats().keep_alive_pings, 0, "a wake-up was lost");
+        } else if to.connection.closure().outcome != Some(Outcome::Clean) {
+            assert!(to.failure.is_some(), "a failure is reported");
+        }
+    }
+    if !faulty {
+        assert!(now - start < QUICK, "the run took {:?}", now - start);
+    }
+}
+
+#[test]
+fn two_ends_agree_whatever_the_transport_does() {
+    if let Some(seed) = std::env::var("SIMULATION_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        return run(seed);
+    }
+    let seeds = std::env::var("SIMULATION_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(10_000);
+    for seed in 0..seeds {
+        if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
+            eprintln!("seed {seed} failed; SIMULATION_SEED={seed} runs it alone");
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
