@@ -4,7 +4,6 @@ use crate::{
     ConnectError, Connection, Error, Reason,
     driver::{Driver, Limits},
     endpoint::Permits,
-    engine::{Role, derive_accept_key},
     head::{Repeated, elements, lists, single},
     record::Attempt,
     request::is_token,
@@ -14,6 +13,7 @@ use crate::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority};
 use hyper::upgrade::OnUpgrade;
 use std::io;
+use websocket_protocol::{Role, handshake::accept_value};
 
 /// A request that becomes a WebSocket, with its place among the connections of an endpoint. Answer it with
 /// [`Upgrade::response`], then [`Upgrade::accept`] it; dropped before, it gives its place back.
@@ -135,7 +135,7 @@ fn check<B>(request: &Request<B>) -> Result<(String, Vec<String>), Refusal> {
     let Some(offered) = subprotocols(fields) else {
         return bad("Sec-WebSocket-Protocol is not a list of distinct tokens");
     };
-    Ok((derive_accept_key(key.as_bytes()), offered))
+    Ok((accept_value(key.as_bytes()), offered))
 }
 
 /// Whether this is base64 of 16 bytes. The four spare bits of the last letter may be anything: they are not zero in the
@@ -278,7 +278,7 @@ mod tests {
     fn a_key_is_any_base64_of_16_bytes_and_is_answered_as_received() {
         for key in ["AQIDBAUGBwgJCgsMDQ4PEC==", "AQIDBAUGBwgJCgsMDQ4PEA==", "++++++++++//////////9/=="] {
             let (accept, _) = check(&request(&[("sec-websocket-key", Some(key))])).unwrap();
-            assert_eq!(accept, derive_accept_key(key.as_bytes()));
+            assert_eq!(accept, accept_value(key.as_bytes()));
         }
         for key in [
             "",

@@ -18,7 +18,7 @@ static CLOCK: LazyLock<Option<Handle>> = LazyLock::new(|| {
 
 /// An alarm that has yet to be set, for a task of whatever runtime. Fuzzers stop the time of theirs.
 pub(crate) fn alarm() -> Sleep {
-    let clock = if cfg!(feature = "fuzzing") { None } else { CLOCK.as_ref() };
+    let clock = if cfg!(fuzzing) { None } else { CLOCK.as_ref() };
     let _entered = clock.map(Handle::enter);
     sleep_until(Instant::now())
 }

@@ -16,6 +16,7 @@ use std::{
     time::Duration,
 };
 use tokio::{task::coop::consume_budget, time::Instant};
+use websocket_protocol::connection::State;
 
 /// The life of a connection, in order; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,11 +158,10 @@ impl Connection {
 
     /// Where the connection is in its life.
     pub fn state(&self) -> ConnectionState {
-        let driver = self.shared.driver.lock();
-        match (driver.is_open(), driver.is_closed()) {
-            (true, _) => ConnectionState::Open,
-            (_, true) => ConnectionState::Closed,
-            _ => ConnectionState::Closing,
+        match self.shared.driver.lock().state() {
+            State::Open => ConnectionState::Open,
+            State::Closing => ConnectionState::Closing,
+            State::Closed => ConnectionState::Closed,
         }
     }
 
@@ -248,8 +248,8 @@ impl Shared {
                 let now = Instant::now();
                 let mut driver = self.driver.lock();
                 driver.drive(now, &mut Context::from_waker(&self.socket_waker));
-                let (closed, deadline) = (driver.is_closed(), driver.deadline());
                 let waiters = driver.take_notices().waiters;
+                let (closed, deadline) = (driver.state() == State::Closed, driver.deadline());
                 drop(driver);
                 if waiters {
                     self.wakers.wake_callers();

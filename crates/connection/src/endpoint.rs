@@ -5,7 +5,6 @@ use crate::{
     accept::{Admission, Refusal, Upgrade},
     dial::dial,
     driver::{Driver, Limits},
-    engine::Role,
     failure::Progress,
     handshake::handshake,
     origin,
@@ -21,6 +20,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
+use websocket_protocol::Role;
 
 /// Opens connections for one guest. Clones speak for the same guest; [`Endpoint::for_guest`] makes one
 /// for another guest of the same host.

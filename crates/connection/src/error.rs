@@ -1,5 +1,10 @@
 //! The one error of the core, with the stable meaning that every guest ABI translates.
 
+use websocket_protocol::{
+    Failure, InvalidMessage, Violation,
+    connection::{ReceiveError, SendError},
+};
+
 /// Why an operation on a connection failed. The variants are those of the WIT package's
 /// `websocket-error`; the texts are diagnostics for people.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +34,55 @@ pub enum Error {
     /// The transport failed after the connection was open.
     #[error("transport failed: {0}")]
     Io(String),
+}
+
+impl From<InvalidMessage> for Error {
+    fn from(error: InvalidMessage) -> Self {
+        let advice = match error {
+            InvalidMessage::TooLarge { .. } => "; send less at once or connect with a larger max-message-size",
+            _ => "",
+        };
+        Error::InvalidMessage(format!("{error}{advice}"))
+    }
+}
+
+impl From<Violation> for Error {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::TooLarge { .. } => Error::InvalidMessage(violation.to_string()),
+            _ => Error::Protocol(violation.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Violation(violation) => violation.into(),
+            Failure::KeepAlive | Failure::CloseTimeout => Error::Timeout,
+            Failure::Aborted => Error::Io("the host's runtime has stopped".to_owned()),
+            failure => Error::Io(chain(&failure)),
+        }
+    }
+}
+
+impl From<SendError> for Error {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Invalid(error) => error.into(),
+            SendError::Write(_) => Error::Io(chain(&error)),
+            _ => Error::ConnectionClosed,
+        }
+    }
+}
+
+impl From<ReceiveError> for Error {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::Failed(failure) => failure.into(),
+            _ => Error::ConnectionClosed,
+        }
+    }
 }
 
 /// An error together with everything that caused it, in one line.

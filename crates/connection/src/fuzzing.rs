@@ -1,9 +1,8 @@
-//! Doors for fuzzers, which bring transports of their own.
+//! Entry points for fuzzers, which bring transports of their own. They exist only under `cfg(fuzzing)`.
 
 use crate::{
     ConnectConfig, Connection, Endpoint, Error,
     driver::Driver,
-    engine::Role,
     handshake::handshake,
     metrics::Metrics,
     record::{Attempt, Warnings},
@@ -12,6 +11,7 @@ use crate::{
 use bytes::BytesMut;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
+use websocket_protocol::Role;
 
 impl Endpoint {
     /// A connection over a transport whose opening handshake is done.

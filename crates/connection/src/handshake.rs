@@ -3,7 +3,6 @@
 
 use crate::{
     ConnectError, Error, Reason,
-    engine::{derive_accept_key, generate_key},
     head::{Head, Repeated, elements, lists, single},
     request::Request,
     transport::Transport,
@@ -11,6 +10,7 @@ use crate::{
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use tokio::io::AsyncWriteExt;
+use websocket_protocol::handshake::{self, accept_value};
 
 /// Asks the server to upgrade. Gives the subprotocol that it chose, and the bytes that it sent after
 /// its answer.
@@ -22,7 +22,7 @@ pub(crate) async fn handshake(
     request: &Request,
     transport: &mut impl Transport,
 ) -> Result<(Option<String>, BytesMut), ConnectError> {
-    let key = generate_key();
+    let key = handshake::key(rand::random());
     let failed = |error: std::io::Error| ConnectError::transport("the handshake cannot be sent", error);
     transport.write_all(&compose(request, &key)).await.map_err(failed)?;
     transport.flush().await.map_err(failed)?;
@@ -88,7 +88,7 @@ fn check(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, C
         return broken("has no `Connection: Upgrade`", None);
     }
     match single(fields, header::SEC_WEBSOCKET_ACCEPT) {
-        Ok(Some(accept)) if *accept == derive_accept_key(key.as_bytes()) => {}
+        Ok(Some(accept)) if *accept == accept_value(key.as_bytes()) => {}
         Ok(_) => return broken("has a wrong Sec-WebSocket-Accept", None),
         Err(Repeated) => return broken("has more than one Sec-WebSocket-Accept", None),
     }
@@ -145,7 +145,7 @@ mod tests {
             }
             let asked = String::from_utf8_lossy(&asked).into_owned();
             let key = asked.split("Key: ").nth(1).and_then(|rest| rest.lines().next()).unwrap();
-            let lines = lines.replace("ACCEPT", &derive_accept_key(key.as_bytes()));
+            let lines = lines.replace("ACCEPT", &accept_value(key.as_bytes()));
             let head = format!("HTTP/1.1 101 Switching Protocols\r\n{}\r\n\r\n", lines.replace('\n', "\r\n"));
             far.write_all(head.as_bytes()).await.unwrap();
             far

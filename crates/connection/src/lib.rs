@@ -28,18 +28,15 @@ mod connection;
 mod dial;
 mod driver;
 mod endpoint;
-mod engine;
 mod error;
 #[cfg(feature = "opentelemetry")]
 mod export;
 mod failure;
 mod flusher;
-#[cfg(feature = "fuzzing")]
+#[cfg(fuzzing)]
 mod fuzzing;
 mod handshake;
 mod head;
-mod inbox;
-mod message;
 mod metrics;
 mod origin;
 mod policy;
@@ -57,7 +54,6 @@ pub use connection::{Connection, ConnectionState};
 pub use endpoint::Endpoint;
 pub use error::Error;
 pub use failure::{ConnectError, Reason, Step, TlsReason};
-pub use message::{CloseInfo, Message, MessageRef};
 pub use metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
 pub use origin::OriginRule;
 pub use policy::{Rule, RuleError};
@@ -65,3 +61,4 @@ pub use request::ConnectConfig;
 pub use settings::{Proxy, SETTINGS, Setting, SettingError, Settings};
 pub use target::check_request;
 pub use transport::{TcpConnection, TlsConnection};
+pub use websocket_protocol::{CloseInfo, Message, MessageRef};

@@ -1,7 +1,7 @@
 //! Counters of a host for its operators, declared once in [`METRICS`]: exporters and documentation are
 //! made of it.
 
-use crate::{failure::Class, record::Outcome};
+use crate::failure::Class;
 use std::{
     slice,
     sync::{
@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
+use websocket_protocol::connection::Outcome;
 
 /// The counters of one host: of an [`Endpoint`](crate::Endpoint) and those that were made of it for other
 /// guests. Clones are the same counters, which outlive the endpoints.
@@ -20,12 +21,29 @@ struct Counters {
     active: AtomicU64,
     opened: AtomicU64,
     failed: [AtomicU64; Class::NAMES.len()],
-    closed: [AtomicU64; Outcome::NAMES.len()],
+    closed: [AtomicU64; OUTCOMES.len()],
     messages: [AtomicU64; Direction::NAMES.len()],
     bytes: [AtomicU64; Direction::NAMES.len()],
     pings_answered: AtomicU64,
     control_dropped: AtomicU64,
     sends_timed_out: AtomicU64,
+}
+
+/// The names of [`Outcome`]s in logs and counters, and the place of each.
+pub(crate) const OUTCOMES: [&str; 7] =
+    ["clean", "lost", "keepalive_timeout", "close_timeout", "violation", "too_large", "stopped"];
+
+/// The place of an outcome in [`OUTCOMES`].
+pub(crate) fn outcome_index(outcome: Outcome) -> usize {
+    match outcome {
+        Outcome::Clean => 0,
+        Outcome::KeepAliveTimeout => 2,
+        Outcome::CloseTimeout => 3,
+        Outcome::Violation => 4,
+        Outcome::TooLarge => 5,
+        Outcome::Aborted => 6,
+        _ => 1,
+    }
 }
 
 /// Which way a message went.
@@ -102,7 +120,7 @@ pub const METRICS: &[Metric] = &[
         kind: MetricKind::Counter,
         description: "Connections that opened and are gone, by how they ended.",
         attribute: Some("websocket.outcome"),
-        attribute_values: &Outcome::NAMES,
+        attribute_values: &OUTCOMES,
         read: |counters| &counters.closed,
     },
     Metric {
@@ -192,7 +210,7 @@ impl Metrics {
 
     pub(crate) fn closed(&self, outcome: Outcome) {
         self.0.active.fetch_sub(1, Relaxed);
-        self.0.closed[outcome as usize].fetch_add(1, Relaxed);
+        self.0.closed[outcome_index(outcome)].fetch_add(1, Relaxed);
     }
 
     pub(crate) fn moved(&self, direction: Direction, messages: u64, bytes: u64) {
@@ -200,12 +218,12 @@ impl Metrics {
         self.0.bytes[direction as usize].fetch_add(bytes, Relaxed);
     }
 
-    pub(crate) fn answered_ping(&self) {
-        self.0.pings_answered.fetch_add(1, Relaxed);
+    pub(crate) fn answered_pings(&self, pings: u64) {
+        self.0.pings_answered.fetch_add(pings, Relaxed);
     }
 
-    pub(crate) fn dropped_control(&self) {
-        self.0.control_dropped.fetch_add(1, Relaxed);
+    pub(crate) fn dropped_controls(&self, frames: u64) {
+        self.0.control_dropped.fetch_add(frames, Relaxed);
     }
 
     pub(crate) fn send_timed_out(&self) {

@@ -3,16 +3,12 @@
 //! path, no query, no header, no payload, no reason of a close frame.
 
 use crate::{
-    CloseInfo, Error, MessageRef,
-    engine::{Role, Violation},
+    Error,
     failure::{Class, ConnectError},
-    inbox::MAX_UNREAD_CONTROL,
-    message::NO_STATUS,
-    metrics::{Direction, Metrics},
+    metrics::{Direction, Metrics, OUTCOMES, outcome_index},
 };
 use parking_lot::Mutex;
 use std::{
-    mem,
     net::SocketAddr,
     sync::{
         Arc,
@@ -22,6 +18,10 @@ use std::{
 };
 use tokio::time::Instant;
 use tracing::Span;
+use websocket_protocol::{
+    Role, Violation,
+    connection::{Closure, Initiator, MAX_UNREAD_CONTROLS, Outcome, Stats},
+};
 
 /// The target of every event and span, by which logs are filtered.
 const TARGET: &str = "websocket_connection";
@@ -74,16 +74,10 @@ impl Attempt {
         self.metrics.opened();
         self.log_opened(subprotocol, address);
         Record {
-            span: mem::replace(&mut self.span, Span::none()),
+            span: std::mem::replace(&mut self.span, Span::none()),
             metrics: self.metrics.clone(),
             opened: Instant::now(),
-            sent: Traffic::default(),
-            received: Traffic::default(),
-            dropped_control: false,
-            initiator: None,
-            outcome: None,
-            code_sent: None,
-            code_received: None,
+            published: Stats::default(),
         }
     }
 
@@ -134,101 +128,51 @@ impl Drop for Attempt {
     }
 }
 
-/// Who began to end a connection.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Initiator {
-    /// The guest called `close`.
-    Guest,
-    /// The guest, or its host, dropped the connection.
-    Drop,
-    /// The peer sent the first close frame.
-    Peer,
-    /// This end closed a connection whose peer is silent or broke the rules.
-    Host,
-}
-
-impl Initiator {
-    fn name(self) -> &'static str {
-        match self {
-            Initiator::Guest => "guest",
-            Initiator::Drop => "drop",
-            Initiator::Peer => "peer",
-            Initiator::Host => "host",
-        }
+/// The name of an [`Initiator`] in logs.
+fn initiator_name(initiator: Initiator) -> &'static str {
+    match initiator {
+        Initiator::Application => "guest",
+        Initiator::Drop => "drop",
+        Initiator::Peer => "peer",
+        Initiator::Protocol => "host",
     }
 }
 
-/// How a connection that was open ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// Both ends sent a close frame.
-    Clean,
-    /// The transport failed, or ended without a close frame of the peer.
-    Lost,
-    /// The peer answered no keep-alive ping.
-    KeepaliveTimeout,
-    /// The peer answered no close frame.
-    CloseTimeout,
-    /// The peer broke the protocol.
-    Violation,
-    /// The peer sent a message over the limit.
-    TooLarge,
-    /// The runtime that drove the connection stopped.
-    Stopped,
-}
-
-impl Outcome {
-    /// The names, in the order of the variants.
-    pub(crate) const NAMES: [&str; Outcome::Stopped as usize + 1] =
-        ["clean", "lost", "keepalive_timeout", "close_timeout", "violation", "too_large", "stopped"];
-}
-
-/// What a connection that is or was open has done.
+/// A connection that is or was open.
 pub(crate) struct Record {
     span: Span,
     metrics: Metrics,
     opened: Instant,
-    sent: Traffic,
-    received: Traffic,
-    /// A ping or pong was dropped.
-    dropped_control: bool,
-    initiator: Option<Initiator>,
-    outcome: Option<Outcome>,
-    code_sent: Option<u16>,
-    code_received: Option<u16>,
+    /// What the host's counters and the log know of.
+    published: Stats,
 }
 
 impl Record {
-    pub(crate) fn sent(&mut self, message: MessageRef<'_>) {
-        self.sent.add(message);
-    }
-
-    pub(crate) fn received(&mut self, message: MessageRef<'_>) {
-        self.received.add(message);
-    }
-
-    /// Adds to the host's counters what moved since the last time. Not done for each message: threads that
-    /// share a counter wait for each other.
-    pub(crate) fn publish(&mut self) {
-        self.sent.publish(&self.metrics, Direction::Transmit);
-        self.received.publish(&self.metrics, Direction::Receive);
-    }
-
-    pub(crate) fn answered_ping(&self) {
-        self.metrics.answered_ping();
-    }
-
-    /// A ping or pong that the guest had not received was dropped for a newer one; logged once for each connection.
-    pub(crate) fn dropped_control(&mut self) {
-        self.metrics.dropped_control();
-        if !mem::replace(&mut self.dropped_control, true) {
-            let kept = MAX_UNREAD_CONTROL;
-            self.span.in_scope(|| tracing::debug!(target: TARGET, kept, "unread control frames dropped"));
+    /// Adds to the host's counters what moved since the last time. Not done for each message: threads that share a counter
+    /// wait for each other.
+    pub(crate) fn publish(&mut self, stats: &Stats) {
+        let published = std::mem::replace(&mut self.published, *stats);
+        for (direction, now, before) in [
+            (Direction::Transmit, stats.sent, published.sent),
+            (Direction::Receive, stats.received, published.received),
+        ] {
+            if now.messages != before.messages {
+                self.metrics.moved(direction, now.messages - before.messages, now.bytes - before.bytes);
+            }
         }
-    }
-
-    pub(crate) fn pinged(&self) {
-        self.span.in_scope(|| tracing::trace!(target: TARGET, "keep-alive ping"));
+        if stats.pings_answered != published.pings_answered {
+            self.metrics.answered_pings(stats.pings_answered - published.pings_answered);
+        }
+        if stats.controls_dropped != published.controls_dropped {
+            self.metrics.dropped_controls(stats.controls_dropped - published.controls_dropped);
+            if published.controls_dropped == 0 {
+                let kept = MAX_UNREAD_CONTROLS;
+                self.span.in_scope(|| tracing::debug!(target: TARGET, kept, "unread control frames dropped"));
+            }
+        }
+        if stats.keep_alive_pings != published.keep_alive_pings {
+            self.span.in_scope(|| tracing::trace!(target: TARGET, "keep-alive ping"));
+        }
     }
 
     pub(crate) fn send_timed_out(&self) {
@@ -237,81 +181,32 @@ impl Record {
     }
 
     pub(crate) fn violated(&self, violation: &Violation) {
-        let error = violation.error.to_string();
-        self.span.in_scope(|| tracing::info!(target: TARGET, code = violation.code, error, "violation"));
+        let (code, error) = (violation.close_code(), Error::from(violation.clone()).to_string());
+        self.span.in_scope(|| tracing::info!(target: TARGET, code, error, "violation"));
     }
 
-    /// Says who begins to end the connection; the first one counts.
-    pub(crate) fn begin_end(&mut self, initiator: Initiator) {
-        self.initiator.get_or_insert(initiator);
-    }
-
-    /// Says how the connection ends; the first one counts.
-    pub(crate) fn decide(&mut self, outcome: Outcome) {
-        self.outcome.get_or_insert(outcome);
-    }
-
-    pub(crate) fn close_sent(&mut self, info: Option<&CloseInfo>) {
-        self.code_sent = Some(info.map_or(NO_STATUS, |info| info.code));
-    }
-
-    /// The close frame, where there was one, did not leave.
-    pub(crate) fn close_unsent(&mut self) {
-        self.code_sent = None;
-    }
-
-    pub(crate) fn close_received(&mut self, info: &CloseInfo) {
-        self.code_received = Some(info.code);
-    }
-
-    /// The transport is gone: tells and counts everything, and ends the span.
-    pub(crate) fn closed(&mut self, outcome: Outcome, error: Option<&Error>) {
-        self.publish();
-        let outcome = *self.outcome.get_or_insert(outcome);
+    /// The transport is gone: logs and counts everything, and ends the span.
+    pub(crate) fn closed(&mut self, closure: &Closure, stats: &Stats, error: Option<&Error>) {
+        self.publish(stats);
+        let outcome = closure.outcome.unwrap_or(Outcome::Lost);
         self.metrics.closed(outcome);
         self.span.in_scope(|| {
             tracing::info!(
                 target: TARGET,
-                outcome = Outcome::NAMES[outcome as usize],
-                initiator = self.initiator.map(Initiator::name),
-                code_sent = self.code_sent,
-                code_received = self.code_received,
-                messages_sent = self.sent.messages,
-                bytes_sent = self.sent.bytes,
-                messages_received = self.received.messages,
-                bytes_received = self.received.bytes,
+                outcome = OUTCOMES[outcome_index(outcome)],
+                initiator = closure.initiator.map(initiator_name),
+                code_sent = closure.sent.as_ref().map(|info| info.code),
+                code_received = closure.received.as_ref().map(|info| info.code),
+                messages_sent = stats.sent.messages,
+                bytes_sent = stats.sent.bytes,
+                messages_received = stats.received.messages,
+                bytes_received = stats.received.bytes,
                 duration_ms = millis_since(self.opened),
                 error = error.map(ToString::to_string),
                 "closed"
             )
         });
         self.span = Span::none();
-    }
-}
-
-/// The text and binary messages that went one way.
-#[derive(Default)]
-struct Traffic {
-    messages: u64,
-    bytes: u64,
-    /// What the host's counters know of.
-    published: (u64, u64),
-}
-
-impl Traffic {
-    fn add(&mut self, message: MessageRef<'_>) {
-        if message.is_data() {
-            self.messages += 1;
-            self.bytes += message.len() as u64;
-        }
-    }
-
-    fn publish(&mut self, metrics: &Metrics, direction: Direction) {
-        let (messages, bytes) = self.published;
-        if messages != self.messages {
-            self.published = (self.messages, self.bytes);
-            metrics.moved(direction, self.messages - messages, self.bytes - bytes);
-        }
     }
 }
 

@@ -1,0 +1,270 @@
+//! One open WebSocket on its transport. The protocol decides what happens; this moves its bytes, wakes those who wait, and
+//! tells logs and counters. Nothing here waits: the caller brings the waker.
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    CloseInfo, Error, Message, MessageRef,
+    record::Record,
+    transport::{Transport, reset_when_dropped},
+};
+use bytes::BytesMut;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+use tokio::{io::AsyncWrite, time::Instant};
+use tokio_util::io::poll_read_buf;
+use websocket_protocol::{
+    Config, Role,
+    connection::{Connection as Protocol, Event, Sent, State},
+};
+
+/// The limits of one connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes of one assembled message, both ways.
+    pub(crate) max_message_size: usize,
+    /// Bytes received ahead of the guest.
+    pub(crate) inbound_buffer: usize,
+    /// How long `receive` waits.
+    pub(crate) receive_wait: Duration,
+    /// How long `send` waits.
+    pub(crate) write_timeout: Duration,
+    /// How long closing takes at most.
+    pub(crate) close_timeout: Duration,
+    /// Silence after which a ping is sent; `None` for no keep-alive.
+    pub(crate) keepalive: Option<Duration>,
+}
+
+impl Limits {
+    fn config(&self, role: Role) -> Config {
+        let mut config = Config::new(role);
+        config.max_message_size = self.max_message_size;
+        config.inbound_buffer = self.inbound_buffer;
+        config.close_timeout = self.close_timeout;
+        config.keep_alive = self.keepalive;
+        config
+    }
+}
+
+pub(crate) struct Driver {
+    protocol: Protocol,
+    /// `None` once closed.
+    transport: Option<Box<dyn Transport>>,
+    /// The transport accepts no bytes right now.
+    is_blocked: bool,
+    record: Record,
+    notices: Notices,
+}
+
+/// Who has something to do after a call of the driver.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Notices {
+    /// Those who wait to send or receive.
+    pub(crate) waiters: bool,
+    /// The connection's task: a deadline moved, reading may go on, or output waits.
+    pub(crate) task: bool,
+    /// A thread that is free to [`Driver::flush`]; the caller's own may be busy with a guest for long.
+    pub(crate) flush: bool,
+}
+
+impl Driver {
+    /// `input` is what arrived behind the opening handshake.
+    pub(crate) fn new(
+        transport: Box<dyn Transport>,
+        input: BytesMut,
+        role: Role,
+        limits: Limits,
+        record: Record,
+    ) -> Self {
+        let now = Instant::now().into_std();
+        let mut protocol = Protocol::new(limits.config(role), Box::new(rand::random), now);
+        if !input.is_empty() {
+            protocol.receive_bytes(&input, now);
+        }
+        Driver { protocol, transport: Some(transport), is_blocked: false, record, notices: Notices::default() }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.protocol.state()
+    }
+
+    /// Who has something to do because of the calls since this was last called. Call it after every other call: logs and
+    /// counters are told here as well, and the transport is dropped once the connection is closed.
+    pub(crate) fn take_notices(&mut self) -> Notices {
+        while let Some(event) = self.protocol.poll_event() {
+            match event {
+                Event::Violated(violation) => self.record.violated(&violation),
+                _ => self.close_transport(),
+            }
+        }
+        self.record.publish(self.protocol.stats());
+        let changes = self.protocol.take_changes();
+        self.notices.waiters |= changes.callers;
+        self.notices.task |= changes.driver;
+        std::mem::take(&mut self.notices)
+    }
+
+    fn close_transport(&mut self) {
+        // The close frame of a keep-alive timeout, as far as the transport accepts it at once.
+        if !self.protocol.transmit().is_empty() {
+            self.write(&mut Context::from_waker(Waker::noop()));
+        }
+        if let Some(transport) = self.transport.take()
+            && self.is_blocked
+        {
+            reset_when_dropped(&*transport);
+        }
+        self.protocol.abort();
+        let error = self.protocol.failure().cloned().map(Error::from);
+        self.record.closed(self.protocol.closure(), self.protocol.stats(), error.as_ref());
+    }
+
+    /// Wakes the connection's task after this call: someone waits for less long than it sleeps.
+    pub(crate) fn wake_task(&mut self) {
+        self.notices.task = true;
+    }
+
+    /// The next message of those that were read ahead.
+    pub(crate) fn take_read(&mut self) -> Option<Message> {
+        self.protocol.try_receive()
+    }
+
+    /// What `receive` returns now; `None` when it has to wait.
+    pub(crate) fn take_message(&mut self) -> Option<Result<Message, Error>> {
+        match self.protocol.receive() {
+            Poll::Ready(outcome) => Some(outcome.map_err(Error::from)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Accepts a message to send; `None` when the output is full and the sender has to wait.
+    pub(crate) fn put_message(&mut self, message: MessageRef<'_>, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
+        let Driver { protocol, transport, is_blocked, .. } = self;
+        let sent = protocol.send_early(message, |protocol| write(protocol, transport, is_blocked, cx));
+        let outcome = match sent {
+            Poll::Pending => return None,
+            Poll::Ready(Ok(Sent::Now)) => {
+                self.write(cx);
+                self.protocol.confirm(message)
+            }
+            Poll::Ready(Ok(sent)) => {
+                self.notices.flush |= sent == Sent::BatchBegun;
+                Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(error),
+        };
+        Some(outcome.map_err(Error::from))
+    }
+
+    /// Writes the batch of messages that were sent.
+    pub(crate) fn flush(&mut self, cx: &mut Context<'_>) {
+        self.protocol.flush();
+        self.write(cx);
+    }
+
+    /// Begins the closing handshake, unless it has begun; `None` sends a close frame without a code.
+    pub(crate) fn close(&mut self, info: Option<&CloseInfo>, cx: &mut Context<'_>) {
+        self.protocol.close(info, Instant::now().into_std());
+        self.write(cx);
+    }
+
+    /// Closes because nobody holds the connection any more; received messages are dropped.
+    pub(crate) fn abandon(&mut self, info: &CloseInfo, cx: &mut Context<'_>) {
+        self.protocol.abandon(info, Instant::now().into_std());
+        self.write(cx);
+    }
+
+    /// A send has waited for the write timeout.
+    pub(crate) fn send_timed_out(&self) {
+        self.record.send_timed_out();
+    }
+
+    /// Ends because the runtime that drove the connection has stopped.
+    pub(crate) fn stop(&mut self) {
+        self.protocol.abort();
+    }
+
+    /// Does all the reading and writing that can be done now, and what time asks for. When it returns, `cx` is woken for
+    /// whatever comes next, deadlines excepted.
+    pub(crate) fn drive(&mut self, now: Instant, cx: &mut Context<'_>) {
+        let now = now.into_std();
+        self.protocol.flush();
+        self.protocol.resume(now);
+        loop {
+            self.write(cx);
+            self.read(now, cx);
+            self.protocol.handle_timeout(now);
+            if self.is_blocked || !self.protocol.wants_write() {
+                return;
+            }
+        }
+    }
+
+    /// When [`Driver::drive`] must be called again, whatever the transport does.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.protocol.poll_timeout().map(Instant::from_std)
+    }
+
+    /// Writes until the output is empty or the transport accepts no more.
+    fn write(&mut self, cx: &mut Context<'_>) {
+        write(&mut self.protocol, &mut self.transport, &mut self.is_blocked, cx);
+    }
+
+    /// Reads until the transport has no more, or reading pauses.
+    fn read(&mut self, now: std::time::Instant, cx: &mut Context<'_>) {
+        let Some(transport) = &mut self.transport else { return };
+        while let Some(mut buffer) = self.protocol.read_buffer() {
+            match poll_read_buf(Pin::new(&mut *transport), cx, &mut buffer) {
+                Poll::Pending => return self.protocol.read_blocked(),
+                Poll::Ready(Ok(0)) => return self.protocol.input_ended(),
+                Poll::Ready(Ok(count)) => self.protocol.received(count, now),
+                Poll::Ready(Err(error)) => return self.protocol.read_failed(error),
+            }
+        }
+        if self.protocol.wants_resume() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}
+
+fn write(
+    protocol: &mut Protocol,
+    transport: &mut Option<Box<dyn Transport>>,
+    is_blocked: &mut bool,
+    cx: &mut Context<'_>,
+) {
+    let Some(transport) = transport else { return };
+    let outcome = poll_write(protocol, &mut **transport, cx);
+    *is_blocked = outcome.is_pending();
+    if let Poll::Ready(Err(error)) = outcome {
+        protocol.write_failed(error, Instant::now().into_std());
+    }
+}
+
+fn poll_write(
+    protocol: &mut Protocol,
+    mut transport: &mut (dyn Transport + 'static),
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<()>> {
+    while !protocol.transmit().is_empty() {
+        let written = ready!(Pin::new(&mut transport).poll_write(cx, protocol.transmit()))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        protocol.transmitted(written);
+    }
+    if protocol.wants_flush() {
+        ready!(Pin::new(&mut transport).poll_flush(cx))?;
+        protocol.flushed();
+    }
+    if protocol.wants_half_close() {
+        ready!(Pin::new(&mut transport).poll_shutdown(cx))?;
+        protocol.half_closed();
+    }
+    Poll::Ready(Ok(()))
+}
