@@ -70,36 +70,57 @@ fn errors(page: &mut String) {
     }
 }
 
-/// The sources whose constants limit what guests and peers can ask for.
-const LIMITS: [&str; 10] = [
-    "connection/src/request.rs",
-    "connection/src/message.rs",
-    "connection/src/head.rs",
-    "connection/src/refusal.rs",
-    "connection/src/dial.rs",
-    "connection/src/driver/mod.rs",
-    "cli/src/listen.rs",
-    "abi-bridge/src/payload/server.rs",
-    "abi-bridge/src/payload/sessions.rs",
-    "abi-bridge/src/payload/stores/mod.rs",
+/// The constants that limit what guests and peers can do, by file.
+const LIMITS: [(&str, &[&str]); 12] = [
+    ("connection/src/request.rs", &["MAX_REQUEST", "MAX_NAME"]),
+    ("connection/src/head.rs", &["MAX_HEAD"]),
+    ("connection/src/refusal.rs", &["MAX_BODY", "MAX_RAW_BODY", "BODY_WAIT"]),
+    ("connection/src/dial.rs", &["ATTEMPT_DELAY"]),
+    ("protocol/src/frame/mod.rs", &["MAX_CONTROL_PAYLOAD"]),
+    ("protocol/src/connection/pacing.rs", &["OUTPUT_BOUND", "BATCH_DELAY"]),
+    ("protocol/src/connection/inbox.rs", &["MAX_UNREAD_CONTROLS"]),
+    ("protocol/src/connection/mod.rs", &["GRACE_PERIOD"]),
+    ("cli/src/listen.rs", &["CLIENT_WAIT", "STOP_WAIT", "MAX_CLIENTS"]),
+    ("abi-bridge/src/payload/server.rs", &["CALLBACKS_OF_REQUEST", "BODY_WAIT"]),
+    ("abi-bridge/src/payload/sessions.rs", &["MAX_SESSIONS", "MAX_DATA"]),
+    ("abi-bridge/src/payload/stores/mod.rs", &["MAX_DOCUMENT", "MAX_NAME"]),
 ];
 
 fn limits(page: &mut String) {
-    writeln!(page, "\n## Fixed limits\n\n| in | value | what |\n| --- | --- | --- |").unwrap();
-    for file in LIMITS {
+    writeln!(page, "\n## Fixed limits\n\n| limit | value | what |\n| --- | --- | --- |").unwrap();
+    for (file, names) in LIMITS {
         let source = read(&format!("crates/{file}"));
         let lines: Vec<&str> = source.lines().collect();
-        let before = page.len();
-        for (at, line) in lines.iter().enumerate() {
-            let Some((_, value)) = line.strip_prefix("const ").and_then(|rest| rest.split_once(" = ")) else {
-                continue;
-            };
+        for name in names {
+            let declaration = format!("const {name}: ");
+            let at = lines.iter().position(|line| line.contains(&declaration));
+            let at = at.unwrap_or_else(|| panic!("{file} has no constant {name}: LIMITS is out of date"));
+            let value = lines[at].split_once(" = ").unwrap().1.trim_end_matches(';');
             let first = lines[..at].iter().rposition(|line| !line.starts_with("/// ")).map_or(0, |last| last + 1);
             let what: Vec<&str> = lines[first..at].iter().map(|line| line.trim_start_matches("/// ")).collect();
-            let value = value.trim_end_matches(';');
-            writeln!(page, "| [{file}](../crates/{file}) | `{value}` | {} |", what.join(" ")).unwrap();
+            let what = what.join(" ").replace(['[', ']'], "");
+            let value = evaluated(value, what.to_lowercase().contains("bytes"));
+            writeln!(page, "| [`{name}`](../crates/{file}) | {value} | {what} |").unwrap();
         }
-        assert!(page.len() > before, "{file} has no constants: LIMITS is out of date");
+    }
+}
+
+/// The value of a constant as people write it: a product of numbers, or a duration.
+fn evaluated(expression: &str, is_bytes: bool) -> String {
+    let number = |text: &str| -> u64 {
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+        digits.parse().unwrap_or_else(|_| panic!("no number: {text}"))
+    };
+    for (function, unit) in [("from_secs(", "s"), ("from_millis(", "ms"), ("from_micros(", "µs")] {
+        if let Some((_, value)) = expression.split_once(function) {
+            return format!("{} {unit}", number(value));
+        }
+    }
+    match expression.split(" * ").map(number).product::<u64>() {
+        bytes if is_bytes && bytes % (1 << 20) == 0 => format!("{} MiB", bytes >> 20),
+        bytes if is_bytes && bytes % (1 << 10) == 0 => format!("{} KiB", bytes >> 10),
+        bytes if is_bytes => format!("{bytes} bytes"),
+        count => count.to_string(),
     }
 }
 
