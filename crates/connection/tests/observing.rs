@@ -106,7 +106,7 @@ async fn a_connection_that_does_not_open_counts_once_with_its_reason() {
     for (reason, url, level) in [
         ("denied", "ws://10.1.2.3:80/".to_owned(), "WARN"),
         ("unreachable", deaf_url, "INFO"),
-        ("refused", refusing("HTTP/1.1 503 Busy\r\n\r\n").await, "INFO"),
+        ("refused", refusing("HTTP/1.1 503 Service Unavailable\r\n\r\n").await, "INFO"),
         ("protocol", refusing("SSH-2.0-OpenSSH\r\n\r\n").await, "INFO"),
         ("tls", refusing("HTTP/1.1 400 Bad\r\n\r\n").await.replace("ws:", "wss:"), "INFO"),
         ("timeout", refusing("").await, "INFO"),
