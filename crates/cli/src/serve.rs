@@ -7,7 +7,7 @@ use crate::{
     guest::Guest,
     listen::{Listener, Service, tls_of_files},
     output::Output,
-    stop::StopRequests,
+    stop::{StopRequests, outlive_size_limits},
 };
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
@@ -188,7 +188,10 @@ fn options(matches: &ArgMatches, path: &Path) -> anyhow::Result<Options> {
         callback: matches.get_one("callback-timeout").copied().context("no callback timeout is given")?,
     };
     let stores = match matches.get_one::<PathBuf>("store") {
-        Some(path) => EmbeddedStores::file(path)?,
+        Some(path) => {
+            outlive_size_limits().context("cannot listen for the signal of a limit on the size of files")?;
+            EmbeddedStores::file(path)?
+        }
         None => EmbeddedStores::in_memory()?,
     };
     Ok(Options {

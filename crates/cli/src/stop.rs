@@ -40,3 +40,17 @@ impl StopRequests {
         }
     }
 }
+
+/// Has a limit on the size of files (`ulimit -f`) fail the write that meets it, as a full disk does: without this, the
+/// signal that comes with it ends the program and every connection.
+pub(crate) fn outlive_size_limits() -> io::Result<()> {
+    /// SIGXFSZ.
+    #[cfg(all(unix, not(any(target_arch = "mips", target_arch = "mips64"))))]
+    const SIZE_LIMIT: i32 = 25;
+    #[cfg(all(unix, any(target_arch = "mips", target_arch = "mips64")))]
+    const SIZE_LIMIT: i32 = 31;
+    // The handler stays when this goes.
+    #[cfg(unix)]
+    drop(signal(SignalKind::from_raw(SIZE_LIMIT))?);
+    Ok(())
+}

@@ -7,13 +7,14 @@ use tests::{Answered, Serving, skipped};
 use tokio::process::Command;
 
 /// A guest that inserts a document for `/i`, whose answer is the document with its id, and finds all for `/f`. A call
-/// that fails is answered with its status, in JSON.
-fn inserting() -> String {
+/// that fails is answered with its status, in JSON. Each document has so many bytes of text.
+fn inserting(size: usize) -> String {
+    let document = format!(r#"{{\"a\":\"{}\"}}"#, "x".repeat(size));
+    let length: String = (size as u32 + 8).to_le_bytes().iter().map(|byte| format!("\\{byte:02x}")).collect();
     let more = r#"(import "primate" "storeImport" (func $import (result i32)))
         (import "primate" "storeInsert" (func $insert (param i32) (result i32)))
         (import "primate" "storeFind" (func $find (param i32) (result i32)))
         (data (i32.const 3000) "\06\00\00\00things") (data (i32.const 3100) "\02\00\00\00{}")
-        (data (i32.const 3200) "\07\00\00\00{\"a\":1}")
         (func $ask (param $from i32) (param $length i32) (call $send (local.get $from) (local.get $length)))
         (func $said (param $status i32)
             (i32.store (i32.const 100000) (i32.const 1))
@@ -25,6 +26,7 @@ fn inserting() -> String {
                 (else
                     (call $receive (i32.const 100004) (call $length))
                     (call $send (i32.const 100000) (i32.add (call $length) (i32.const 4))))))"#;
+    let more = format!(r#"{more} (data (i32.const 4000) "{length}{document}")"#);
     // The first letter of the path follows `http://here.test/`, and that its length.
     let send = "(local $status i32)
         (call $ask (i32.const 3000) (i32.const 10))
@@ -32,12 +34,13 @@ fn inserting() -> String {
         (if (local.get $status) (then (call $said (local.get $status)) (return)))
         (if (i32.eq (i32.load8_u (i32.const 1049)) (i32.const 0x69))
             (then
-                (call $ask (i32.const 3200) (i32.const 11))
+                (call $ask (i32.const 4000) (i32.const {document}))
                 (call $said (call $insert (i32.const 0))))
             (else
                 (call $ask (i32.const 3100) (i32.const 6))
                 (call $said (call $find (i32.const 0)))))";
-    guest_with(more, &[("sendResponse", send)])
+    let send = send.replace("{document}", &(size + 12).to_string());
+    guest_with(&more, &[("sendResponse", &send)])
 }
 
 /// The id of the document that was inserted, or the status.
@@ -63,7 +66,7 @@ async fn what_a_store_said_is_there_after_the_program_was_killed() {
     let options = ["--store", file.to_str().unwrap(), "--instances", "2"];
     let mut kept: Vec<String> = Vec::new();
     for round in 0..5 {
-        let serving = Serving::start(inserting(), &options).await;
+        let serving = Serving::start(inserting(1), &options).await;
         let there = found(&serving).await;
         assert!(kept.iter().all(|id| there.contains(id)), "round {round}: {} of {}", there.len(), kept.len());
         // What was under way when the program was killed may be there as well.
@@ -87,7 +90,7 @@ async fn what_a_store_said_is_there_after_the_program_was_killed() {
         };
         soon(async { tokio::join!(ask, kill) }).await;
     }
-    let serving = Serving::start(inserting(), &options).await;
+    let serving = Serving::start(inserting(1), &options).await;
     let there = found(&serving).await;
     assert!(kept.iter().all(|id| there.contains(id)), "{} of {}", there.len(), kept.len());
     let (status, log) = serving.interrupt().await;
@@ -114,7 +117,7 @@ async fn a_full_disk_fails_the_calls_that_meet_it_and_no_others() {
     }
     let Some(wrapper) = wrapper else { return skipped("no file system can be mounted here, not even in a namespace") };
     let file = folder.path().join("stores");
-    let serving = Serving::start_in(&wrapper, inserting(), &["--store", file.to_str().unwrap()]).await;
+    let serving = Serving::start_in(&wrapper, inserting(5000), &["--store", file.to_str().unwrap()]).await;
     let mut kept = vec![inserted(&serving.ask("GET", "/i", "", "").await).unwrap()];
     // The program's own view of the folder.
     let seen = format!("/proc/{}/root{}/filler", serving.process(), folder.path().display());
@@ -143,4 +146,25 @@ async fn a_full_disk_fails_the_calls_that_meet_it_and_no_others() {
     let (status, log) = serving.interrupt().await;
     assert!(status.success() && log.contains("a store's disk failed"), "{status}: {log}");
     assert!(!log.contains("panicked"), "{log}");
+}
+
+#[tokio::test]
+async fn a_limit_on_the_size_of_files_does_not_end_the_program() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("stores");
+    // Blocks of 512 bytes, or of 1024 with some shells.
+    let limited = ["sh", "-c", r#"ulimit -S -f 6000 && exec "$0" "$@""#];
+    let serving = Serving::start_in(&limited, inserting(20_000), &["--store", file.to_str().unwrap()]).await;
+    let mut kept = Vec::new();
+    let status = loop {
+        match inserted(&serving.ask("GET", "/i", "", "").await) {
+            Ok(id) => kept.push(id),
+            Err(status) => break status,
+        }
+        assert!(kept.len() < 1000, "the limit is never met");
+    };
+    assert_eq!(status, 3, "the host failed");
+    assert_eq!(found(&serving).await, kept);
+    let (status, log) = serving.interrupt().await;
+    assert!(status.success() && log.contains("a store's disk failed"), "{status}: {log}");
 }
