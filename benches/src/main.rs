@@ -71,6 +71,10 @@ fn command() -> Command {
 
 fn main() -> Result<()> {
     let matches = command().get_matches();
+    if !matches!(matches.subcommand(), Some(("native", _))) {
+        // What the program has as well; a native client has its own.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
     let argument = |matches: &ArgMatches, name| matches.get_one::<String>(name).cloned().context("clap requires it");
     match matches.subcommand() {
         Some(("server", _)) => server::run(),

@@ -71,15 +71,20 @@ fn errors(page: &mut String) {
 }
 
 /// The constants that limit what guests and peers can do, by file.
-const LIMITS: [(&str, &[&str]); 12] = [
-    ("connection/src/request.rs", &["MAX_REQUEST", "MAX_NAME"]),
+const LIMITS: [(&str, &[&str]); 17] = [
+    ("connection/src/request.rs", &["MAX_REQUEST"]),
+    ("connection/src/policy.rs", &["MAX_NAME"]),
     ("connection/src/head.rs", &["MAX_HEAD"]),
     ("connection/src/refusal.rs", &["MAX_BODY", "MAX_RAW_BODY", "BODY_WAIT"]),
     ("connection/src/dial.rs", &["ATTEMPT_DELAY"]),
+    ("connection/src/files.rs", &["PIPE_WAIT"]),
+    ("connection/src/tls/files.rs", &["MAX_PEM"]),
     ("protocol/src/frame/mod.rs", &["MAX_CONTROL_PAYLOAD"]),
     ("protocol/src/connection/pacing.rs", &["OUTPUT_BOUND", "BATCH_DELAY"]),
     ("protocol/src/connection/inbox.rs", &["MAX_UNREAD_CONTROLS"]),
     ("protocol/src/connection/mod.rs", &["GRACE_PERIOD"]),
+    ("cli/src/config.rs", &["MAX_CONFIG"]),
+    ("cli/src/guest.rs", &["MAX_GUEST"]),
     ("cli/src/listen.rs", &["CLIENT_WAIT", "STOP_WAIT", "MAX_CLIENTS"]),
     ("abi-bridge/src/payload/server.rs", &["CALLBACKS_OF_REQUEST", "BODY_WAIT"]),
     ("abi-bridge/src/payload/sessions.rs", &["MAX_SESSIONS", "MAX_DATA"]),

@@ -3,7 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use test_peer::{Authority, Peer, TEXT, frame, nobody_dialled, read_head, soon};
+use test_peer::{Authority, Peer, TEXT, acceptor_of_file, certificate_file, frame, nobody_dialled, read_head, soon};
 use tests::probe::{Config, Failure, Message, Probe};
 use tokio::{
     io::{AsyncWriteExt, copy_bidirectional},
@@ -139,6 +139,24 @@ async fn a_server_that_asks_for_a_certificate_gets_the_hosts() {
             let connected = guest.connect(to(url)).await;
             assert!(matches!(connected, Err(Failure::ConnectionFailed(_))), "{connected:?}");
         }
+        soon(greeted).await.unwrap();
+    }
+}
+
+/// What TLS inspection proxies and old authorities use beside the usual: P-521, SHA-512 on P-256, and a certificate that
+/// is its own authority.
+#[tokio::test]
+async fn the_program_verifies_certificates_of_every_usual_kind() {
+    for (authority, name) in [
+        ("ca-p521", "p521-sha512"),
+        ("ca-p521", "p521-sha256"),
+        ("ca-p256", "p256-sha512"),
+        ("self-signed", "self-signed"),
+    ] {
+        let (listener, port) = listen().await;
+        let greeted = tokio::spawn(greet(listener, Some(acceptor_of_file(name))));
+        let mut guest = Probe::start(&["--ca-cert", &certificate_file(&format!("{authority}.pem"))]);
+        is_welcome(&mut guest, format!("wss://localhost:{port}/")).await;
         soon(greeted).await.unwrap();
     }
 }

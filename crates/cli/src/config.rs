@@ -1,9 +1,14 @@
 //! Settings from flags and from a TOML file, both made of the core's one list.
 
 use anyhow::{Context, anyhow, bail};
+use bytesize::ByteSize;
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::TypedValueParser, error::ErrorKind};
-use std::{ffi::OsStr, path::PathBuf};
-use websocket_provider::{SETTINGS, Setting, Settings};
+use std::{ffi::OsStr, path::PathBuf, time::Duration};
+use websocket_connection::read_file;
+use websocket_provider::{SETTINGS, Setting, SettingError, Settings};
+
+/// The largest configuration file, in bytes.
+const MAX_CONFIG: usize = 1024 * 1024;
 
 /// Adds `--config` and a flag for every setting that concerns the command.
 pub(crate) fn arguments(command: Command, concerns: impl Fn(&Setting) -> bool) -> Command {
@@ -51,13 +56,29 @@ impl TypedValueParser for Check {
     }
 }
 
+/// A duration of a flag that is no setting. It limits something, and so cannot be zero.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+    let duration = humantime::parse_duration(text).ok();
+    let duration = duration.filter(|duration| (Duration::from_millis(1)..=LONGEST).contains(duration));
+    duration.ok_or_else(|| "write a duration from 1ms to 365days, such as 500ms, 30s or 2m".to_owned())
+}
+
+/// A size of a flag that is no setting. It limits something, and so cannot be zero.
+pub(crate) fn size(text: &str) -> Result<ByteSize, String> {
+    let size = text.parse().ok().filter(|size| *size > ByteSize(0));
+    size.ok_or_else(|| "write a size of at least 1, such as 4096, 64KiB or 16MiB".to_owned())
+}
+
 /// The settings that the command line asks for, those of its file included.
 pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
     let mut settings = Settings::default();
     if let Some(path) = matches.get_one::<PathBuf>("config") {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read the configuration file {}", path.display()))?;
-        from_toml(&mut settings, &text).with_context(|| format!("in the configuration file {}", path.display()))?;
+        let shown = path.display();
+        let bytes =
+            read_file(path, MAX_CONFIG).with_context(|| format!("cannot read the configuration file {shown}"))?;
+        let text = String::from_utf8(bytes).map_err(|_| anyhow!("the configuration file {shown} is not UTF-8"))?;
+        from_toml(&mut settings, &text).with_context(|| format!("in the configuration file {shown}"))?;
     }
     for setting in SETTINGS {
         // A command has no flag for what does not concern it.
@@ -71,7 +92,9 @@ pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
 fn from_toml(settings: &mut Settings, text: &str) -> anyhow::Result<()> {
     let table: toml::Table = text.parse().map_err(|error| not_toml(&error, text))?;
     for (name, value) in &table {
-        for text in texts(name, value)? {
+        let setting = SETTINGS.iter().find(|setting| setting.name == name);
+        let setting = setting.ok_or_else(|| SettingError::Unknown(name.clone()))?;
+        for text in texts(setting, value)? {
             settings.set(name, &text)?;
         }
     }
@@ -84,18 +107,31 @@ fn not_toml(error: &toml::de::Error, text: &str) -> anyhow::Error {
     anyhow!("line {} is no TOML: {}", before.matches('\n').count() + 1, error.message())
 }
 
-/// A value as the text that a flag would have.
-fn texts(name: &str, value: &toml::Value) -> anyhow::Result<Vec<String>> {
-    Ok(match value {
-        toml::Value::String(text) => vec![text.clone()],
-        toml::Value::Integer(number) => vec![number.to_string()],
-        toml::Value::Boolean(on) => vec![on.to_string()],
-        toml::Value::Array(values) => {
-            let nested: Result<Vec<_>, _> = values.iter().map(|value| texts(name, value)).collect();
-            nested?.concat()
+/// A value as the texts that flags would have: a list has one for each element, where the setting may be repeated.
+fn texts(setting: &Setting, value: &toml::Value) -> anyhow::Result<Vec<String>> {
+    match value {
+        toml::Value::Array(values) if setting.repeatable => values.iter().map(|value| text(setting, value)).collect(),
+        value => Ok(vec![text(setting, value)?]),
+    }
+}
+
+fn text(setting: &Setting, value: &toml::Value) -> anyhow::Result<String> {
+    match (value, setting.value) {
+        (toml::Value::String(text), _) => Ok(text.clone()),
+        (toml::Value::Integer(number), "SIZE" | "COUNT") => Ok(number.to_string()),
+        (toml::Value::Boolean(on), "BOOL") => Ok(on.to_string()),
+        (value, kind) => {
+            let right = match kind {
+                "SIZE" | "COUNT" => "a number, or a string",
+                "BOOL" => "true or false",
+                "DURATION" => "a string such as \"500ms\", \"30s\" or \"2m\"",
+                _ if setting.repeatable => "a string, or a list of strings",
+                _ => "a string",
+            };
+            // The value itself may hold a password.
+            bail!("`{}` cannot be of the type {}: write {right}", setting.name, value.type_str())
         }
-        _ => bail!("`{name}` is a {}; write a string, a number, true or false, or a list of strings", value.type_str()),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -122,20 +158,71 @@ mod tests {
         assert!(parse("recieve-wait = \"1s\"").unwrap_err().contains("did you mean `receive-wait`?"));
         assert!(parse("zzz = 1").unwrap_err().contains("there are allow, allow-origin"));
         assert!(parse("receive-wait = \"1x\"").unwrap_err().contains("500ms"));
-        assert!(parse("[allow]\na = 1").unwrap_err().contains("is a table"));
+        assert!(parse("[allow]\na = 1").unwrap_err().contains("the type table"));
         assert!(parse("allow = [").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn every_setting_refuses_values_of_other_types() {
+        for setting in SETTINGS {
+            let number = ["SIZE", "COUNT"].contains(&setting.value);
+            let values = [
+                ("0", true),
+                ("-1", true),
+                ("9223372036854775807", true),
+                ("1", !number),
+                ("1.5", true),
+                ("nan", true),
+                ("true", setting.value != "BOOL"),
+                ("[true, false]", true),
+                ("[]", !setting.repeatable),
+                ("[[]]", true),
+                ("[\"\"]", true),
+                ("1979-05-27", true),
+                ("{ a = 1 }", true),
+                ("\"a\\u0000b\"", true),
+                ("\"a\\r\\nb\"", true),
+            ];
+            for (value, refused) in values {
+                let read = parse(&format!("{} = {value}", setting.name));
+                assert_eq!(read.is_err(), refused, "{} = {value}: {read:?}", setting.name);
+                if let Err(why) = read {
+                    assert!(why.contains(setting.name), "{why}");
+                }
+            }
+        }
+        assert_eq!(parse("allow = []"), Ok(Settings::default()));
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_told_by_its_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let large = folder.path().join("large.toml");
+        std::fs::write(&large, vec![b'#'; MAX_CONFIG + 1]).unwrap();
+        let latin = folder.path().join("latin.toml");
+        std::fs::write(&latin, b"allow = \"b\xfccher.example\"").unwrap();
+        let mut paths = vec![(folder.path(), "directory"), (&large, "more than 1048576 bytes"), (&latin, "not UTF-8")];
+        if cfg!(unix) {
+            paths.push((std::path::Path::new("/dev/zero"), "more than 1048576 bytes"));
+        }
+        for (path, why) in paths {
+            let command = arguments(Command::new("test"), |_| true);
+            let matches = command.get_matches_from([OsStr::new("test"), OsStr::new("--config"), path.as_os_str()]);
+            let told = format!("{:#}", settings(&matches).unwrap_err());
+            assert!(told.contains(&path.display().to_string()) && told.contains(why), "{told}");
+        }
     }
 
     #[test]
     fn a_complaint_shows_no_password() {
         for value in
-            ["\"socks5://me:secret@proxy\"", "\"http://me:secret@proxy", "{ url = \"http://me:secret@proxy\" }"]
+            ["\"socks4://me:secret@proxy\"", "\"http://me:secret@proxy", "{ url = \"http://me:secret@proxy\" }"]
         {
             let why = parse(&format!("\nproxy = {value}")).unwrap_err();
             assert!(!why.contains("secret"), "{why}");
         }
         let command = arguments(Command::new("test"), |_| true);
-        let error = command.try_get_matches_from(["test", "--proxy", "socks5://me:secret@proxy"]).unwrap_err();
+        let error = command.try_get_matches_from(["test", "--proxy", "socks4://me:secret@proxy"]).unwrap_err();
         let why = error.render().to_string();
         assert!(why.contains("http://host:port") && !why.contains("secret"), "{why}");
         assert_eq!(error.exit_code(), 2);

@@ -14,7 +14,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio_rustls::rustls::{ServerConfig, crypto::ring, pki_types::PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
 use tracing::Instrument;
 use websocket_connection::{Endpoint, Error, Message, Settings, Upgrade};
 
@@ -140,7 +140,7 @@ impl Authority {
         let key = KeyPair::generate()?;
         let names = ["localhost", "127.0.0.1", "::1", &address.ip().to_string()].map(ToOwned::to_owned);
         let certificate = CertificateParams::new(names)?.signed_by(&key, &Issuer::from_params(&params, &ca_key))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;

@@ -11,6 +11,10 @@ use wasmtime::{
         types::{ComponentFunc, ComponentItem},
     },
 };
+use websocket_connection::read_file;
+
+/// The largest guest, in bytes: a hundred times those that there are.
+const MAX_GUEST: usize = 512 * 1024 * 1024;
 
 /// A guest's bytes, by kind.
 pub(crate) enum Guest {
@@ -31,7 +35,7 @@ impl Guest {
     /// Reads a guest file and tells what it is.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Guest> {
         let shown = path.display();
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read the guest {shown}"))?;
+        let bytes = read_file(path, MAX_GUEST).with_context(|| format!("cannot read the guest {shown}"))?;
         if Parser::is_component(&bytes) {
             Ok(Guest::Component(bytes))
         } else if is_precompiled(&bytes) {

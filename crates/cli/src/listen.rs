@@ -1,6 +1,6 @@
 //! Listening: TCP, TLS over it, and HTTP/1.1 connections that stop when they are asked to.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::{
@@ -19,14 +19,13 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::ring,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
+    rustls::{self, ServerConfig, crypto::aws_lc_rs},
 };
 use tracing::Instrument;
-use websocket_connection::check_request;
+use websocket_connection::{
+    check_request,
+    tls::{Side, certificates, explain, explain_file, private_key},
+};
 
 /// How long a client may take for its TLS handshake, and for the head of each request.
 const CLIENT_WAIT: Duration = Duration::from_secs(30);
@@ -116,7 +115,8 @@ async fn client(tcp: TcpStream, tls: Option<TlsAcceptor>, service: impl Service,
             None => http(tcp, false, service, stop).await,
             Some(tls) => {
                 let session = timeout(CLIENT_WAIT, tls.accept(tcp)).await.context("the TLS handshake took too long")?;
-                http(session.context("TLS failed")?, true, service, stop).await
+                let session = session.map_err(|error| anyhow!("TLS failed: {}", explain(&error, Side::Server)))?;
+                http(session, true, service, stop).await
             }
         }
     };
@@ -155,19 +155,21 @@ async fn http(
 
 /// TLS with a certificate chain and a key of PEM files.
 pub(crate) fn tls_of_files(certificate: &Path, key: &Path) -> anyhow::Result<ServerConfig> {
-    let shown = certificate.display();
-    let chain: Vec<_> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
-        .with_context(|| format!("cannot read the certificates in {shown}; give a PEM file"))?;
-    if chain.is_empty() {
-        bail!("{shown} has no certificate; give a PEM file with the whole chain, the server's own first");
-    }
-    let key_shown = key.display();
-    let key = PrivateKeyDer::from_pem_file(key)
-        .with_context(|| format!("cannot read a private key in {key_shown}; give a PEM file"))?;
-    ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let bad = |path: &Path, reason: String| anyhow!("{} cannot be used: {reason}", path.display());
+    let chain = certificates(certificate).map_err(|reason| bad(certificate, reason))?;
+    let private = private_key(key).map_err(|reason| bad(key, reason))?;
+    ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .with_context(|| format!("the certificate in {shown} cannot be used with the key in {key_shown}"))
+        .with_single_cert(chain, private)
+        .map_err(|error| match error {
+            rustls::Error::InvalidCertificate(_) => bad(certificate, explain_file(&error, "the server's certificate")),
+            rustls::Error::InconsistentKeys(_) => anyhow!(
+                "the certificate in {} cannot be used with the key in {}, which is another's; name the two that belong \
+                 together",
+                certificate.display(),
+                key.display()
+            ),
+            error => bad(key, explain_file(&error, "the server's certificate")),
+        })
 }

@@ -54,16 +54,12 @@ pub(crate) fn command() -> Command {
             Arg::new("timeout")
                 .long("timeout")
                 .value_name("DURATION")
-                .value_parser(humantime::parse_duration)
+                .value_parser(config::duration)
                 .help("How long the guest may run; without it, as long as it likes"),
         )
-        .arg(
-            Arg::new("memory-limit")
-                .long("memory-limit")
-                .value_name("SIZE")
-                .value_parser(clap::value_parser!(ByteSize))
-                .help("How much memory the guest may have, its tables included, such as 64MiB; without it, what Wasm allows"),
-        )
+        .arg(Arg::new("memory-limit").long("memory-limit").value_name("SIZE").value_parser(config::size).help(
+            "How much memory the guest may have, its tables included, such as 64MiB; without it, what Wasm allows",
+        ))
         .arg(wasi_http::argument())
         .arg(cache::argument())
         .arg(precompiled::argument())

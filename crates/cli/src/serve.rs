@@ -88,7 +88,7 @@ pub(crate) fn command() -> Command {
                 .long("callback-timeout")
                 .value_name("DURATION")
                 .default_value("10s")
-                .value_parser(humantime::parse_duration)
+                .value_parser(config::duration)
                 .help("How long one call of an instance may take before it is ended"),
         )
         .arg(
@@ -96,7 +96,7 @@ pub(crate) fn command() -> Command {
                 .long("memory-limit")
                 .value_name("SIZE")
                 .default_value("256MiB")
-                .value_parser(clap::value_parser!(ByteSize))
+                .value_parser(config::size)
                 .help("How much memory an instance may have"),
         )
         .arg(

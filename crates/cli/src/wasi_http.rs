@@ -21,7 +21,10 @@ use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, Result, WasiBody, WasiHttpCtx,
     WasiHttpCtxView, WasiHttpHooks,
 };
-use websocket_connection::{ConnectError, Endpoint, Reason, Step, TlsReason};
+use websocket_connection::{
+    ConnectError, Endpoint, Reason, Step, TlsReason,
+    tls::{Side, explain},
+};
 
 pub(crate) fn argument() -> Arg {
     Arg::new("allow-http")
@@ -176,6 +179,7 @@ fn dial_failed(failure: ConnectError) -> Error {
             504 => Error::ConnectionTimeout,
             _ => Error::DestinationUnavailable,
         },
+        Reason::RefusedByProxy => Error::HttpRequestDenied,
         Reason::Protocol => Error::HttpProtocolError,
         Reason::Timeout(Step::Dns) => Error::DnsTimeout,
         Reason::Timeout(_) => Error::ConnectionTimeout,
@@ -195,11 +199,13 @@ fn transport_failed(kind: io::ErrorKind) -> Error {
     }
 }
 
-fn tls_failed(reason: TlsReason, cause: Option<&dyn std::error::Error>) -> Error {
+fn tls_failed(reason: TlsReason, cause: Option<&(dyn std::error::Error + 'static)>) -> Error {
     match reason {
         TlsReason::Certificate => Error::TlsCertificateError,
         TlsReason::Alert(id) => {
-            Error::TlsAlertReceived { alert_id: Some(id), alert_message: cause.map(ToString::to_string) }
+            let cause = cause.and_then(|cause| cause.downcast_ref());
+            let alert_message = cause.map(|cause| explain(cause, Side::Client));
+            Error::TlsAlertReceived { alert_id: Some(id), alert_message }
         }
         TlsReason::Transport(kind) => transport_failed(kind),
         _ => Error::TlsProtocolError,

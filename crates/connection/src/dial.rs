@@ -4,15 +4,15 @@ use crate::{
     ConnectError, Error, Reason, Step,
     failure::Progress,
     head::Head,
-    policy::{Policy, is_localhost},
+    policy::{Denial, Policy, is_localhost},
     request::{Request, basic_authorization},
-    settings::Settings,
+    settings::{Proxy, ProxyDns, Settings},
 };
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::HeaderValue;
 use std::{
-    io,
+    fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -21,10 +21,13 @@ use tokio::{
     net::{TcpStream, lookup_host},
     time::sleep,
 };
-use url::{Host, Url};
+use tokio_socks::{IntoTargetAddr, TargetAddr, tcp::Socks5Stream};
+use url::Host;
 
 /// How long one address has before the next is tried beside it (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// How many addresses that are not granted one error names.
+const MAX_DENIALS: usize = 16;
 
 /// Opens a byte stream to the request's host, at addresses that the policy grants and no others, through the proxy of
 /// the settings.
@@ -39,41 +42,109 @@ pub(crate) async fn dial(
     progress: &Progress,
 ) -> Result<TcpStream, ConnectError> {
     progress.reach(Step::Dns);
-    let addresses = resolve(request, policy).await?;
-    match &settings.proxy {
+    let direct = settings.no_proxy.iter().any(|rule| rule.names(&request.host, request.port));
+    let proxy = settings.proxy.as_ref().filter(|_| !direct);
+    if let Some(proxy) = proxy
+        && (settings.proxy_dns == ProxyDns::Proxy || proxy.resolves_names())
+    {
+        let destination = unresolved(request, policy)?;
+        return through(proxy, &[destination], settings, request.timeout, progress).await;
+    }
+    let Resolved { addresses, denials } = resolve(request, policy).await?;
+    let dialled = match proxy {
         None => {
             progress.reach(Step::Tcp);
             race(addresses).await.map_err(|errors| ConnectError::tcp(&request.authority(), errors))
         }
-        Some(proxy) => through(proxy.url(), &addresses, settings.user_agent.as_ref(), request.timeout, progress).await,
+        Some(proxy) => {
+            let destinations: Vec<_> = addresses.into_iter().map(Destination::Address).collect();
+            through(proxy, &destinations, settings, request.timeout, progress).await
+        }
+    };
+    // The address that is not granted may be the one at which the server listens.
+    dialled.map_err(|failure| match denials.as_slice() {
+        [] => failure,
+        denials => failure.with_note(&Denial::describe(denials)),
+    })
+}
+
+/// What a proxy is asked for.
+#[derive(Debug, Clone)]
+enum Destination {
+    Address(SocketAddr),
+    Name(String, u16),
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Destination::Address(address) => write!(f, "{address}"),
+            Destination::Name(name, port) => write!(f, "{name}:{port}"),
+        }
     }
 }
 
-/// The granted addresses of the request's host. What is checked here is what is dialled: nothing
-/// looks the name up again.
-async fn resolve(request: &Request, policy: &Policy) -> Result<Vec<SocketAddr>, ConnectError> {
-    let denied = |address, error| ConnectError::new(Reason::Denied { address }, error);
-    policy.check_host(&request.host, request.port).map_err(|error| denied(None, error))?;
+impl IntoTargetAddr<'static> for Destination {
+    fn into_target_addr(self) -> tokio_socks::Result<TargetAddr<'static>> {
+        Ok(match self {
+            Destination::Address(address) => TargetAddr::Ip(address),
+            Destination::Name(name, port) => TargetAddr::Domain(name.into(), port),
+        })
+    }
+}
+
+/// The addresses of a host: those that the policy grants, and the denials of others.
+struct Resolved {
+    addresses: Vec<SocketAddr>,
+    denials: Vec<Denial>,
+}
+
+/// `address` is the one that is not granted, of a host that is.
+fn denied(address: Option<IpAddr>, denials: &[Denial]) -> ConnectError {
+    let error = Error::AuthenticationFailed(Denial::describe(denials));
+    ConnectError::new(Reason::Denied { address }, error)
+}
+
+/// What a proxy that resolves names is asked for.
+fn unresolved(request: &Request, policy: &Policy) -> Result<Destination, ConnectError> {
+    let (destination, address) = match &request.host {
+        Host::Domain(name) => (Destination::Name(name.clone(), request.port), None),
+        Host::Ipv4(address) => (Destination::Address((*address, request.port).into()), Some(IpAddr::V4(*address))),
+        Host::Ipv6(address) => (Destination::Address((*address, request.port).into()), Some(IpAddr::V6(*address))),
+    };
+    match policy.check_unresolved(&request.host, request.port) {
+        Ok(()) => Ok(destination),
+        Err(denial) => {
+            let address = address.filter(|_| policy.grants_host(&request.host, request.port));
+            Err(denied(address, &[denial]))
+        }
+    }
+}
+
+/// The addresses of the request's host. What is checked here is what is dialled: nothing looks the name up again.
+async fn resolve(request: &Request, policy: &Policy) -> Result<Resolved, ConnectError> {
+    policy.check_host(&request.host, request.port).map_err(|denial| denied(None, &[denial]))?;
     let found: Vec<IpAddr> = match &request.host {
         Host::Ipv4(address) => vec![(*address).into()],
         Host::Ipv6(address) => vec![(*address).into()],
         Host::Domain(name) if is_localhost(name) => vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()],
         Host::Domain(name) => lookup(name).await?,
     };
-    let mut refusal = None;
-    let mut granted = Vec::new();
+    let (mut addresses, mut denials, mut first) = (Vec::new(), Vec::new(), None);
     for address in found {
         match policy.check_address(&request.host, address, request.port) {
-            Ok(()) => granted.push(SocketAddr::new(address, request.port)),
-            Err(error) => refusal = refusal.or(Some((address, error))),
+            Ok(()) => addresses.push(SocketAddr::new(address, request.port)),
+            Err(denial) => {
+                first = first.or(Some(address));
+                denials.push(denial);
+            }
         }
     }
-    match refusal {
-        Some((address, error)) if granted.is_empty() => {
-            Err(denied(policy.grants_host(&request.host, request.port).then_some(address), error))
-        }
-        _ => Ok(interleave(granted)),
+    denials.truncate(MAX_DENIALS);
+    if addresses.is_empty() && !denials.is_empty() {
+        return Err(denied(first.filter(|_| policy.grants_host(&request.host, request.port)), &denials));
     }
+    Ok(Resolved { addresses: interleave(addresses), denials })
 }
 
 async fn lookup(name: &str) -> Result<Vec<IpAddr>, ConnectError> {
@@ -120,26 +191,29 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Opens a tunnel through an HTTP CONNECT proxy (RFC 9110 section 9.3.6). The proxy is asked for a
-/// checked address, never for a name that it could resolve to another.
+/// Opens a tunnel through a proxy to the first destination that it reaches. Where names are resolved here, it is asked
+/// for checked addresses, never for a name that it could resolve to another.
 async fn through(
-    proxy: &Url,
-    addresses: &[SocketAddr],
-    user_agent: Option<&HeaderValue>,
+    proxy: &Proxy,
+    destinations: &[Destination],
+    settings: &Settings,
     limit: Duration,
     progress: &Progress,
 ) -> Result<TcpStream, ConnectError> {
-    let name = proxy.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let port = proxy.port_or_known_default().unwrap_or(80);
+    let (name, port) = proxy.address();
     let at = lookup(name).await.map_err(ConnectError::at_the_proxy)?;
     let at = interleave(at.into_iter().map(|address| SocketAddr::new(address, port)).collect());
     let mut last = ConnectError::dns("the destination", None);
-    for address in addresses {
+    for destination in destinations {
         progress.reach(Step::Tcp);
         let unreachable = |errors| ConnectError::tcp(&format!("the proxy {name}:{port}"), errors).at_the_proxy();
         let mut tcp = race(at.clone()).await.map_err(unreachable)?;
         progress.reach(Step::Proxy);
-        match connect_method(&mut tcp, proxy, *address, user_agent, limit).await {
+        let tunnel = match proxy.is_socks() {
+            true => socks(&mut tcp, proxy, destination).await,
+            false => connect_method(&mut tcp, proxy, destination, settings.user_agent.as_ref(), limit).await,
+        };
+        match tunnel {
             Ok(()) => return Ok(tcp),
             Err(failure) => last = failure.at_the_proxy(),
         }
@@ -147,15 +221,16 @@ async fn through(
     Err(last)
 }
 
+/// HTTP CONNECT (RFC 9110 section 9.3.6).
 async fn connect_method(
     tcp: &mut TcpStream,
-    proxy: &Url,
-    address: SocketAddr,
+    proxy: &Proxy,
+    destination: &Destination,
     user_agent: Option<&HeaderValue>,
     limit: Duration,
 ) -> Result<(), ConnectError> {
-    let mut ask = format!("CONNECT {address} HTTP/1.1\r\nHost: {address}\r\n").into_bytes();
-    let credentials = basic_authorization(proxy);
+    let mut ask = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n").into_bytes();
+    let credentials = basic_authorization(proxy.url());
     for (name, value) in [("User-Agent", user_agent), ("Proxy-Authorization", credentials.as_ref())] {
         if let Some(value) = value {
             ask.extend_from_slice(format!("{name}: ").as_bytes());
@@ -174,6 +249,58 @@ async fn connect_method(
         return Err(ConnectError::protocol(Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned())));
     }
     Ok(())
+}
+
+/// SOCKS5 (RFC 1928), with the user and password of RFC 1929 where the proxy asks for them.
+async fn socks(tcp: &mut TcpStream, proxy: &Proxy, destination: &Destination) -> Result<(), ConnectError> {
+    let opened = match proxy.socks_credentials() {
+        // The setting takes no others.
+        None | Some(Err(_)) => Socks5Stream::connect_with_socket(tcp, destination.clone()).await,
+        Some(Ok((user, password))) => {
+            Socks5Stream::connect_with_password_and_socket(tcp, destination.clone(), &user, &password).await
+        }
+    };
+    opened.map(drop).map_err(|error| socks_failure(error, destination))
+}
+
+fn socks_failure(error: tokio_socks::Error, destination: &Destination) -> ConnectError {
+    use io::ErrorKind;
+    use tokio_socks::Error as Socks;
+    let refused = |error| ConnectError::new(Reason::RefusedByProxy, error);
+    let unreachable = |kind, why: &str| {
+        let why = format!("the SOCKS5 proxy cannot reach {destination}: {why}");
+        ConnectError::new(Reason::Tcp(kind), Error::ConnectionFailed(why))
+    };
+    match error {
+        Socks::AuthorizationRequired | Socks::NoAcceptableAuthMethods => refused(Error::AuthenticationFailed(
+            "the SOCKS5 proxy wants other credentials; set user:password@ in the setting `proxy`".to_owned(),
+        )),
+        Socks::PasswordAuthFailure(_) => refused(Error::AuthenticationFailed(
+            "the SOCKS5 proxy refuses the user or the password of the setting `proxy`".to_owned(),
+        )),
+        Socks::ConnectionNotAllowedByRuleset => refused(Error::ConnectionFailed(format!(
+            "the rules of the SOCKS5 proxy do not allow {destination}; ask its operator"
+        ))),
+        Socks::GeneralSocksServerFailure => unreachable(ErrorKind::Other, "general failure"),
+        Socks::NetworkUnreachable => unreachable(ErrorKind::NetworkUnreachable, "network unreachable"),
+        Socks::HostUnreachable => unreachable(ErrorKind::HostUnreachable, "host unreachable"),
+        Socks::ConnectionRefused => unreachable(ErrorKind::ConnectionRefused, "connection refused"),
+        Socks::TtlExpired => unreachable(ErrorKind::TimedOut, "TTL expired"),
+        Socks::CommandNotSupported => unreachable(ErrorKind::Unsupported, "it does not support CONNECT"),
+        Socks::AddressTypeNotSupported => {
+            unreachable(ErrorKind::Unsupported, "it does not support this type of address")
+        }
+        Socks::Io(cause) if cause.kind() == ErrorKind::UnexpectedEof => {
+            let why = "the SOCKS5 proxy closed the connection; see that the setting `proxy` names a SOCKS5 proxy";
+            let error = Error::ConnectionFailed(why.to_owned());
+            ConnectError::new(Reason::Transport(cause.kind()), error).caused_by(cause)
+        }
+        Socks::Io(cause) => ConnectError::transport("the SOCKS5 proxy cannot be asked", cause),
+        other => {
+            let why = "the proxy's answer is not SOCKS5 (RFC 1928); see that the setting `proxy` names a SOCKS5 proxy";
+            ConnectError::protocol(Error::Protocol(why.to_owned())).caused_by(other)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The one error of the core, with the stable meaning that every guest ABI translates.
 
+use crate::tls::{Side, explain_session};
 use websocket_protocol::{
     Failure, InvalidMessage, Violation,
     connection::{ReceiveError, SendError},
@@ -61,6 +62,11 @@ impl From<Failure> for Error {
             Failure::Violation(violation) => violation.into(),
             Failure::KeepAlive | Failure::CloseTimeout => Error::Timeout,
             Failure::Aborted => Error::Io("the host's runtime has stopped".to_owned()),
+            Failure::Read { error, within_message } => {
+                let within = if within_message { ", in the middle of a message" } else { "" };
+                Error::Io(format!("{}{within}", chain(&*error)))
+            }
+            Failure::Write(error) => Error::Io(chain(&*error)),
             failure => Error::Io(chain(&failure)),
         }
     }
@@ -70,7 +76,7 @@ impl From<SendError> for Error {
     fn from(error: SendError) -> Self {
         match error {
             SendError::Invalid(error) => error.into(),
-            SendError::Write(_) => Error::Io(chain(&error)),
+            SendError::Write(cause) => Error::Io(chain(&*cause)),
             _ => Error::ConnectionClosed,
         }
     }
@@ -85,8 +91,11 @@ impl From<ReceiveError> for Error {
     }
 }
 
-/// An error together with everything that caused it, in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+/// An error together with everything that caused it, in one line; those of TLS in words.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(text) = error.downcast_ref().and_then(|error| explain_session(error, Side::Either)) {
+        return text;
+    }
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,6 +1,6 @@
 //! Why a connection did not open: the reason for programs, the error for guests, and the detail for operators.
 
-use crate::Error;
+use crate::{Error, error::chain};
 use http::{HeaderMap, StatusCode};
 use std::{
     error, fmt, io,
@@ -54,7 +54,9 @@ pub enum Reason {
         /// The header fields of the response.
         headers: HeaderMap,
     },
-    /// The response is not HTTP, or RFC 6455 does not allow it.
+    /// The SOCKS5 proxy refused the credentials, or the destination.
+    RefusedByProxy,
+    /// The response is not HTTP, or RFC 6455 does not allow it; or the proxy's is not SOCKS5.
     Protocol,
     /// The time limit passed during this step.
     Timeout(Step),
@@ -150,8 +152,13 @@ impl ConnectError {
 
     /// A transport that failed while the handshake was in progress.
     pub(crate) fn transport(what: &str, cause: io::Error) -> Self {
-        let error = Error::ConnectionFailed(format!("{what}: {cause}"));
-        ConnectError::new(Reason::Transport(cause.kind()), error).caused_by(cause)
+        let error = Error::ConnectionFailed(format!("{what}: {}", chain(&cause)));
+        // A server that misses a client certificate says so once the session is open (RFC 8446 section 4.4.2.4).
+        let reason = match TlsReason::from(&cause) {
+            TlsReason::Transport(kind) => Reason::Transport(kind),
+            tls => Reason::Tls(tls),
+        };
+        ConnectError::new(reason, error).caused_by(cause)
     }
 
     /// A name without an address.
@@ -186,6 +193,19 @@ impl ConnectError {
     /// Says that this happened at the proxy, or on the way to it.
     pub(crate) fn at_the_proxy(mut self) -> Self {
         self.0.at_proxy = true;
+        self
+    }
+
+    /// Adds something that may have led to it to the text.
+    pub(crate) fn with_note(mut self, note: &str) -> Self {
+        if let Error::ConnectionFailed(text) | Error::Protocol(text) | Error::AuthenticationFailed(text) =
+            &mut self.0.error
+        {
+            for text in [text].into_iter().chain(&mut self.0.detail) {
+                text.push_str("; ");
+                text.push_str(note);
+            }
+        }
         self
     }
 
@@ -272,7 +292,7 @@ impl From<&Reason> for Class {
             Reason::Denied { .. } => Class::Denied,
             Reason::Dns | Reason::Tcp(_) | Reason::Transport(_) => Class::Unreachable,
             Reason::Tls(_) => Class::Tls,
-            Reason::Refused { .. } => Class::Refused,
+            Reason::Refused { .. } | Reason::RefusedByProxy => Class::Refused,
             Reason::Protocol => Class::Protocol,
             Reason::Timeout(_) => Class::Timeout,
         }

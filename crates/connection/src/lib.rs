@@ -32,6 +32,7 @@ mod error;
 #[cfg(feature = "opentelemetry")]
 mod export;
 mod failure;
+mod files;
 mod flusher;
 #[cfg(fuzzing)]
 mod fuzzing;
@@ -45,7 +46,7 @@ mod refusal;
 mod request;
 mod settings;
 mod target;
-mod tls;
+pub mod tls;
 mod transport;
 mod wakers;
 
@@ -54,11 +55,12 @@ pub use connection::{Connection, ConnectionState};
 pub use endpoint::Endpoint;
 pub use error::Error;
 pub use failure::{ConnectError, Reason, Step, TlsReason};
+pub use files::read_file;
 pub use metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
 pub use origin::OriginRule;
 pub use policy::{Rule, RuleError};
 pub use request::ConnectConfig;
-pub use settings::{Proxy, SETTINGS, Setting, SettingError, Settings};
+pub use settings::{Proxy, ProxyDns, SETTINGS, Setting, SettingError, Settings};
 pub use target::check_request;
 pub use transport::{TcpConnection, TlsConnection};
 pub use websocket_protocol::{CloseInfo, Message, MessageRef};

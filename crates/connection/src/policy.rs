@@ -1,10 +1,9 @@
 //! Where a guest may go: rules that grant destinations, and the addresses that no wildcard grants.
 
-use crate::Error;
 use ipnet::IpNet;
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     str::FromStr,
 };
 use url::Host;
@@ -67,8 +66,12 @@ impl fmt::Display for Rule {
             Pattern::Any => f.write_str("*")?,
             Pattern::Name(name) => f.write_str(name)?,
             Pattern::Suffix(suffix) => write!(f, "*.{suffix}")?,
-            Pattern::Net(net @ IpNet::V6(_)) => write!(f, "[{net}]")?,
-            Pattern::Net(net) => write!(f, "{net}")?,
+            Pattern::Net(net) => match (net.prefix_len() == net.max_prefix_len(), net.addr()) {
+                (true, IpAddr::V4(address)) => write!(f, "{address}")?,
+                (true, IpAddr::V6(address)) => write!(f, "[{address}]")?,
+                (false, IpAddr::V4(_)) => write!(f, "{net}")?,
+                (false, IpAddr::V6(_)) => write!(f, "[{net}]")?,
+            },
         }
         match self.port {
             Some(port) => write!(f, ":{port}"),
@@ -77,22 +80,80 @@ impl fmt::Display for Rule {
     }
 }
 
-/// An address or a network, in the brackets of RFC 3986 or without. An IPv4 address in the clothes
-/// of IPv6 is read as what it is.
+impl Rule {
+    /// Whether the rule names a host as a URL has it: a name by its name, an address by its address.
+    pub(crate) fn names(&self, host: &Host<String>, port: u16) -> bool {
+        self.port.is_none_or(|own| own == port)
+            && match host {
+                Host::Domain(name) => self.pattern.matches_name(name),
+                Host::Ipv4(address) => self.pattern.contains((*address).into()),
+                Host::Ipv6(address) => self.pattern.contains(IpAddr::V6(*address).to_canonical()),
+            }
+    }
+}
+
+impl Pattern {
+    fn matches_name(&self, name: &str) -> bool {
+        let name = without_root(name);
+        match self {
+            Pattern::Any => true,
+            Pattern::Name(own) => own == name,
+            Pattern::Suffix(suffix) => name.strip_suffix(suffix.as_str()).is_some_and(|head| head.ends_with('.')),
+            Pattern::Net(_) => false,
+        }
+    }
+
+    fn contains(&self, address: IpAddr) -> bool {
+        match self {
+            Pattern::Any => true,
+            Pattern::Net(net) => net.contains(&address),
+            Pattern::Name(_) | Pattern::Suffix(_) => false,
+        }
+    }
+}
+
+/// An address or a network, in the brackets of RFC 3986 or without. IPv4-mapped IPv6 addresses and networks
+/// (`::ffff:10.0.0.0/104`) are read as the IPv4 ones: destinations are compared in that form.
 fn parse_net(text: &str) -> Option<IpNet> {
     let text = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    match text.parse::<IpAddr>() {
-        Ok(address) => Some(address.to_canonical().into()),
-        Err(_) => text.parse().ok(),
+    let net = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text.parse().ok()?,
+    };
+    const MAPPED: u8 = 96;
+    match (net.addr().to_canonical(), net.prefix_len().checked_sub(MAPPED)) {
+        (address @ IpAddr::V4(_), Some(length)) if matches!(net, IpNet::V6(_)) => IpNet::new(address, length).ok(),
+        _ => Some(net),
     }
 }
 
 fn parse_name(text: &str) -> Result<String, RuleError> {
     match Host::parse(text) {
-        Ok(Host::Domain(name)) if !name.contains('*') && !without_root(&name).split('.').any(str::is_empty) => {
-            Ok(without_root(&name).to_owned())
-        }
+        Ok(Host::Domain(name)) => match name_fault(&name) {
+            None => Ok(without_root(&name).to_owned()),
+            Some(fault) => Err(RuleError(format!("{text:?} is no host name: {fault}"))),
+        },
         _ => Err(RuleError(format!("{text:?} is no host name"))),
+    }
+}
+
+/// The longest host name, in bytes (RFC 1035 section 2.3.4, without the dots at both ends).
+const MAX_NAME: usize = 253;
+/// The longest label of a host name, in bytes.
+const MAX_LABEL: usize = 63;
+
+/// The reason why DNS cannot have this name, which is in ASCII; `None` for a name that it can have.
+pub(crate) fn name_fault(name: &str) -> Option<String> {
+    let name = without_root(name);
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.len() > MAX_NAME {
+        Some(format!("it has more than {MAX_NAME} bytes"))
+    } else if name.split('.').any(str::is_empty) {
+        Some("one of its labels is empty".to_owned())
+    } else if name.split('.').any(|label| label.len() > MAX_LABEL) {
+        Some(format!("one of its labels has more than {MAX_LABEL} bytes"))
+    } else {
+        name.chars().find(|c| !legal(*c)).map(|c| format!("it has the character {c:?}"))
     }
 }
 
@@ -113,6 +174,42 @@ pub(crate) struct Policy {
     rules: Vec<Rule>,
 }
 
+/// A destination that the rules do not grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Denial {
+    destination: String,
+    why: String,
+    /// With this rule added, it is granted.
+    remedy: Rule,
+}
+
+impl Denial {
+    fn of_name(name: &str, destination: String, port: u16, why: &str) -> Denial {
+        let pattern = Pattern::Name(without_root(name).to_owned());
+        Denial { destination, why: why.to_owned(), remedy: Rule { pattern, port: Some(port) } }
+    }
+
+    fn of_address(address: IpAddr, port: u16, why: &str) -> Denial {
+        let remedy = Rule { pattern: Pattern::Net(address.to_canonical().into()), port: Some(port) };
+        Denial { destination: SocketAddr::new(address, port).to_string(), why: why.to_owned(), remedy }
+    }
+
+    /// What is denied, why, and the rules that the host's operator can add to allow it.
+    pub(crate) fn describe(denials: &[Denial]) -> String {
+        let each = |part: fn(&Denial) -> String| {
+            let mut parts: Vec<_> = denials.iter().map(part).collect();
+            parts.dedup();
+            parts
+        };
+        format!(
+            "the host's policy does not grant {}: {}; the host's operator can allow it by adding {} to the setting `allow`",
+            each(|denial| denial.destination.clone()).join(", "),
+            each(|denial| denial.why.clone()).join("; "),
+            each(|denial| format!("\"{}\"", denial.remedy)).join(", ")
+        )
+    }
+}
+
 impl Policy {
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
         Policy { rules }
@@ -121,35 +218,60 @@ impl Policy {
     /// Whether looking a host up can lead anywhere, asked before DNS is.
     ///
     /// # Errors
-    /// [`Error::AuthenticationFailed`] when no rule names the host.
-    pub(crate) fn check_host(&self, host: &Host<String>, port: u16) -> Result<(), Error> {
-        let possible = match host {
-            Host::Domain(name) => is_localhost(name) || self.grants_name(name, port),
-            // Its one address is checked next, and needs no DNS.
-            Host::Ipv4(_) | Host::Ipv6(_) => true,
-        };
-        if possible { Ok(()) } else { Err(refused(&host.to_string(), port, "no rule names this host")) }
+    /// [`Denial`] when no rule names the host.
+    pub(crate) fn check_host(&self, host: &Host<String>, port: u16) -> Result<(), Denial> {
+        match host {
+            Host::Domain(name) if !is_localhost(name) && !self.grants_name(name, port) => {
+                Err(Denial::of_name(name, format!("{name}:{port}"), port, "no rule names this host"))
+            }
+            // The addresses of the others are known, and checked next.
+            _ => Ok(()),
+        }
     }
 
     /// Whether `host` may be dialled at `address`, one of those that it resolved to.
     ///
     /// # Errors
-    /// [`Error::AuthenticationFailed`] that names the rule which would grant it.
-    pub(crate) fn check_address(&self, host: &Host<String>, address: IpAddr, port: u16) -> Result<(), Error> {
-        let by_name = self.grants_host(host, port);
-        let by_address = self.grants_address(address, port);
-        // A name that goes through DNS needs a rule of its own: an address rule grants addresses.
-        let literal = !matches!(host, Host::Domain(name) if !is_localhost(name));
-        match special(address) {
-            Some(kind) if !(by_address && (by_name || literal)) => Err(refused(
-                &address.to_string(),
-                port,
-                &format!("{kind} addresses need a rule that names them, whatever name leads there"),
-            )),
-            None if !(by_name || by_address && literal) => {
-                Err(refused(&address.to_string(), port, "no rule names this address"))
+    /// [`Denial`] with the rule that would grant it.
+    pub(crate) fn check_address(&self, host: &Host<String>, address: IpAddr, port: u16) -> Result<(), Denial> {
+        let granted_address = self.grants_address(address, port);
+        let granted_host = match host {
+            // Its addresses are known without DNS, so that a rule for addresses grants the name as well.
+            Host::Domain(name) if is_localhost(name) => {
+                let why = "loopback addresses need a rule that names them, or this host";
+                return match granted_address || self.names(host, port) {
+                    true => Ok(()),
+                    false => Err(Denial::of_name(name, SocketAddr::new(address, port).to_string(), port, why)),
+                };
             }
+            // A name that goes through DNS needs a rule of its own: an address rule grants addresses.
+            Host::Domain(name) => self.grants_name(name, port),
+            Host::Ipv4(_) | Host::Ipv6(_) => granted_address || self.grants(port, |pattern| *pattern == Pattern::Any),
+        };
+        match special(address) {
+            Some(kind) if !granted_address => {
+                let why = format!("{kind} addresses need a rule that names them, whatever name leads there");
+                Err(Denial::of_address(address, port, &why))
+            }
+            _ if !granted_host => Err(Denial::of_address(address, port, "no rule names this address")),
             _ => Ok(()),
+        }
+    }
+
+    /// Whether a proxy may be asked for `host` as the URL has it. The proxy resolves a name, so that nobody checks its
+    /// addresses: a rule has to name the host, and `*` does not.
+    ///
+    /// # Errors
+    /// [`Denial`] with the rule that would grant it.
+    pub(crate) fn check_unresolved(&self, host: &Host<String>, port: u16) -> Result<(), Denial> {
+        match host {
+            Host::Domain(_) if self.names(host, port) => Ok(()),
+            Host::Domain(name) => {
+                let why = "the proxy resolves this name, so that a rule other than `*` has to name it";
+                Err(Denial::of_name(name, format!("{name}:{port}"), port, why))
+            }
+            Host::Ipv4(address) => self.check_address(host, (*address).into(), port),
+            Host::Ipv6(address) => self.check_address(host, (*address).into(), port),
         }
     }
 
@@ -166,44 +288,34 @@ impl Policy {
     }
 
     fn grants_name(&self, name: &str, port: u16) -> bool {
-        let name = without_root(name);
-        self.grants(port, |pattern| match pattern {
-            Pattern::Any => true,
-            Pattern::Name(own) => own == name,
-            Pattern::Suffix(suffix) => name.strip_suffix(suffix.as_str()).is_some_and(|head| head.ends_with('.')),
-            Pattern::Net(_) => false,
-        })
+        self.grants(port, |pattern| pattern.matches_name(name))
+    }
+
+    /// Whether a rule other than `*` names the host.
+    fn names(&self, host: &Host<String>, port: u16) -> bool {
+        self.rules.iter().any(|rule| rule.pattern != Pattern::Any && rule.names(host, port))
     }
 
     fn grants_address(&self, address: IpAddr, port: u16) -> bool {
         let address = address.to_canonical();
-        let inner = embedded_ipv4(address).map(IpAddr::V4);
-        self.grants(port, |pattern| match pattern {
-            Pattern::Net(net) => net.contains(&address) || inner.is_some_and(|inner| net.contains(&inner)),
-            // `localhost` is the name of the loopback addresses, however they are written.
-            Pattern::Name(name) => is_localhost(name) && address.is_loopback(),
-            Pattern::Any | Pattern::Suffix(_) => false,
-        })
+        let granted = |address: IpAddr| {
+            self.grants(port, |pattern| match pattern {
+                Pattern::Net(net) => net.contains(&address),
+                // `localhost` is the name of the loopback addresses, however they are written.
+                Pattern::Name(name) => is_localhost(name) && address.is_loopback(),
+                Pattern::Any | Pattern::Suffix(_) => false,
+            })
+        };
+        let mut inner = embedded_ipv4(address).map(IpAddr::V4).peekable();
+        granted(address) || inner.peek().is_some() && inner.all(granted)
     }
-}
-
-fn refused(destination: &str, port: u16, why: &str) -> Error {
-    let destination = if destination.contains(':') && !destination.starts_with('[') {
-        format!("[{destination}]")
-    } else {
-        destination.to_owned()
-    };
-    Error::AuthenticationFailed(format!(
-        "the host's policy does not grant {destination}:{port}: {why}; whoever runs the host can allow it with the \
-         setting `allow` = \"{destination}:{port}\""
-    ))
 }
 
 /// The kind of an address that no name and no wildcard grants; `None` for the public internet.
 fn special(address: IpAddr) -> Option<&'static str> {
     match address.to_canonical() {
         IpAddr::V4(address) => special_v4(address),
-        IpAddr::V6(address) => special_v6(address).or_else(|| embedded_ipv4(address.into()).and_then(special_v4)),
+        IpAddr::V6(address) => special_v6(address).or_else(|| embedded_ipv4(address.into()).find_map(special_v4)),
     }
 }
 
@@ -236,19 +348,28 @@ fn special_v6(address: Ipv6Addr) -> Option<&'static str> {
     }
 }
 
-/// The IPv4 address that packets to this IPv6 address reach in the end: IPv4-compatible and
-/// -translated ones, NAT64 (RFC 6052), 6to4 (RFC 3056) and Teredo (RFC 4380).
-fn embedded_ipv4(address: IpAddr) -> Option<Ipv4Addr> {
-    let IpAddr::V6(address) = address else { return None };
+/// The IPv4 addresses that packets to this IPv6 address reach in the end: those of IPv4-compatible and -translated
+/// addresses, NAT64 (RFC 6052), 6to4 (RFC 3056), Teredo (RFC 4380, its server and its client) and ISATAP (RFC 5214,
+/// under any prefix).
+fn embedded_ipv4(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
     let ipv4 = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
-    match address.segments() {
-        [0, 0, 0, 0, 0, 0, high, low] if (high, low) > (0, 1) => ipv4(high, low),
-        [0, 0, 0, 0, 0xffff, 0, high, low] => ipv4(high, low),
-        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] => ipv4(high, low),
-        [0x2002, high, low, ..] => ipv4(high, low),
-        [0x2001, 0, .., high, low] => ipv4(!high, !low),
+    let segments = match address {
+        IpAddr::V4(_) => [0; 8],
+        IpAddr::V6(address) => address.segments(),
+    };
+    let by_prefix = match segments {
+        [0, 0, 0, 0, 0, 0, high, low] if (high, low) > (0, 1) => [ipv4(high, low), None],
+        [0, 0, 0, 0, 0xffff, 0, high, low] => [ipv4(high, low), None],
+        [0x0064, 0xff9b, 0, 0, 0, 0, high, low] => [ipv4(high, low), None],
+        [0x2002, high, low, ..] => [ipv4(high, low), None],
+        [0x2001, 0, server_high, server_low, .., high, low] => [ipv4(server_high, server_low), ipv4(!high, !low)],
+        _ => [None, None],
+    };
+    let by_interface = match segments {
+        [_, _, _, _, 0 | 0x0200, 0x5efe, high, low] => ipv4(high, low),
         _ => None,
-    }
+    };
+    by_prefix.into_iter().chain([by_interface]).flatten()
 }
 
 #[cfg(test)]
@@ -271,12 +392,21 @@ mod tests {
 
     #[test]
     fn rules_are_read_as_people_write_them_and_shown_so_again() {
-        for rule in ["example.com", "example.com:443", "*.example.com", "*", "*:443", "10.1.2.3/32:80", "[fc00::/7]:1"]
-        {
+        for rule in [
+            "example.com",
+            "example.com:443",
+            "*.example.com",
+            "*",
+            "*:443",
+            "10.1.2.3:80",
+            "10.0.0.0/8",
+            "[fc00::/7]:1",
+            "[::1]:80",
+        ] {
             assert_eq!(rule.parse::<Rule>().unwrap().to_string(), rule);
         }
         assert_eq!("::1".parse::<Rule>(), "[::1]".parse());
-        assert_eq!("::ffff:10.0.0.1".parse::<Rule>(), "10.0.0.1".parse());
+        assert_eq!("10.1.2.3/32".parse::<Rule>(), "10.1.2.3".parse());
         assert_eq!("Bücher.example.".parse::<Rule>(), "xn--bcher-kva.example".parse());
         for rule in ["", "*.", "ws://a", "a:b", "a:70000", "a:0", "a b", "a/24", "10.0.0.0/33", "*.10.0.0.1", "**"] {
             assert!(rule.parse::<Rule>().is_err(), "{rule:?}");
@@ -315,7 +445,7 @@ mod tests {
             };
             prop_assert!(policy.check_address(&host(own), own, port).is_ok());
             prop_assume!(own.to_canonical() != other.to_canonical());
-            prop_assume!(embedded_ipv4(other).is_none_or(|inner| IpAddr::V4(inner) != own.to_canonical()));
+            prop_assume!(embedded_ipv4(other).all(|inner| IpAddr::V4(inner) != own.to_canonical()));
             prop_assert!(policy.check_address(&host(other), other, port).is_err());
         }
     }
@@ -372,7 +502,12 @@ mod tests {
             "64:ff9b::10.0.0.1",
             "64:ff9b:1::1",
             "2002:7f00:1::",
-            "2001:0:1:2:3:4:80ff:fffe",
+            "2001:0:808:808:3:4:80ff:fffe",
+            "2001:0:a00:1:0:0:f7f7:f7f7",
+            "2606:4700::5efe:10.0.0.1",
+            "2606:4700::200:5efe:192.168.0.1",
+            "2002:808:808::5efe:127.0.0.1",
+            "fe80::5efe:8.8.8.8",
         ] {
             assert!(!may(&["*", "example.com", "*.example.com"], "example.com", address), "{address}");
             assert!(may(&["*", address], "example.com", address), "{address}");
@@ -380,7 +515,15 @@ mod tests {
             assert!(!may(&["*"], &literal, address), "{address}");
             assert!(may(&[address], &literal, address), "{address}");
         }
-        for address in [PUBLIC, "172.32.0.1", "2606:4700::1", "64:ff9b::8.8.8.8", "2002:808:808::"] {
+        for address in [
+            PUBLIC,
+            "172.32.0.1",
+            "2606:4700::1",
+            "64:ff9b::8.8.8.8",
+            "2002:808:808::",
+            "2606:4700::5efe:8.8.8.8",
+            "2001:0:808:808:3:4:f7f7:f7f7",
+        ] {
             assert!(may(&["example.com"], "example.com", address), "{address}");
         }
     }
@@ -411,9 +554,119 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_how_to_allow_it() {
-        let host = Host::parse("[fd00::1]").unwrap();
-        let text = policy(&["*"]).check_address(&host, "fd00::1".parse().unwrap(), 443).unwrap_err().to_string();
-        assert!(text.contains("unique-local") && text.contains("`allow` = \"[fd00::1]:443\""), "{text}");
+    fn an_address_that_has_two_others_within_needs_both_granted() {
+        let both = "2002:a00:1::5efe:127.0.0.1";
+        for (rules, granted) in
+            [(&["10.0.0.1"][..], false), (&["127.0.0.1"], false), (&["10.0.0.1", "127.0.0.1"], true), (&[both], true)]
+        {
+            assert_eq!(may(rules, &format!("[{both}]"), both), granted, "{rules:?}");
+        }
+    }
+
+    #[test]
+    fn a_network_of_ipv4_mapped_addresses_is_that_of_ipv4() {
+        for (mapped, ipv4) in [
+            ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+            ("[::ffff:10.0.0.0/104]:80", "10.0.0.0/8:80"),
+            ("::ffff:0:0/96", "0.0.0.0/0"),
+            ("::ffff:10.0.0.1/128", "10.0.0.1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+        ] {
+            assert_eq!(mapped.parse::<Rule>(), ipv4.parse(), "{mapped}");
+        }
+        assert!(may(&["::ffff:10.0.0.0/104"], "[::ffff:10.1.2.3]", "::ffff:10.1.2.3"));
+        assert!(may(&["::ffff:10.0.0.0/104"], "10.1.2.3", "10.1.2.3"));
+        assert!(!may(&["::/0"], "10.1.2.3", "10.1.2.3"));
+    }
+
+    #[test]
+    fn a_name_that_dns_cannot_have_is_no_rule() {
+        let long = "a".repeat(64);
+        let longest = [&long[1..]; 4].join(".");
+        for (name, fault) in
+            [("a,b", "','"), ("a\"b", "'\"'"), ("a!b", "'!'"), (&long, "label"), (&longest, "253"), ("a..b", "empty")]
+        {
+            for rule in [name.to_owned(), format!("*.{name}"), format!("{name}:80")] {
+                let told = rule.parse::<Rule>().unwrap_err().to_string();
+                assert!(told.contains(fault), "{told}");
+            }
+        }
+        assert!(format!("{}:80", &longest[2..]).parse::<Rule>().is_ok());
+        assert!(may(&["_sip._tcp.a-b.example"], "_sip._tcp.a-b.example", PUBLIC));
+    }
+
+    #[test]
+    fn a_suffix_of_localhost_names_loopback_addresses_too() {
+        assert!(may(&["*.localhost"], "a.localhost", "127.0.0.1"));
+        assert!(may(&["a.localhost"], "a.localhost", "::1"));
+        assert!(!may(&["*.localhost"], "localhost", "127.0.0.1"));
+        assert!(!may(&["*.localhost"], "127.0.0.1", "127.0.0.1"));
+    }
+
+    /// The rules that a denial advises.
+    fn advice(denials: &[Denial]) -> Vec<Rule> {
+        let told = Denial::describe(denials);
+        assert!(told.ends_with("to the setting `allow`"), "{told}");
+        let (_, rules) = told.split_once("by adding ").unwrap();
+        rules.split('"').skip(1).step_by(2).map(|rule| rule.parse().unwrap()).collect()
+    }
+
+    /// Follows the advice of each denial of a host with these addresses until all of them are granted.
+    fn follow(rules: &[&str], host: &Host<String>, addresses: &[IpAddr]) {
+        let mut policy = policy(rules);
+        if let Err(denial) = policy.check_host(host, 443) {
+            policy.rules.extend(advice(&[denial]));
+        }
+        assert_eq!(policy.check_host(host, 443), Ok(()));
+        let check = |policy: &Policy| -> Vec<_> {
+            addresses.iter().filter_map(|address| policy.check_address(host, *address, 443).err()).collect()
+        };
+        let denials = check(&policy);
+        if !denials.is_empty() {
+            policy.rules.extend(advice(&denials));
+        }
+        assert_eq!(check(&policy), [], "{:?}", policy.rules);
+        let mut behind_proxy = self::policy(rules);
+        if let Err(denial) = behind_proxy.check_unresolved(host, 443) {
+            behind_proxy.rules.extend(advice(&[denial]));
+        }
+        assert_eq!(behind_proxy.check_unresolved(host, 443), Ok(()), "{:?}", behind_proxy.rules);
+    }
+
+    #[test]
+    fn the_advice_of_every_denial_works() {
+        let loopback = [IpAddr::V6(Ipv6Addr::LOCALHOST), IpAddr::V4(Ipv4Addr::LOCALHOST)];
+        for rules in [&[][..], &["*"], &["*:80"], &["example.com", "10.0.0.0/8:80"], &["localhost:80"], &["127.0.0.1"]]
+        {
+            for name in ["localhost", "localhost.", "a.localhost", "LOCALHOST"] {
+                follow(rules, &Host::parse(name).unwrap(), &loopback);
+            }
+            for name in ["example.com", "example.com.", "a.b.example.com", "bücher.example", "_a.example", "x"] {
+                for addresses in [&[PUBLIC][..], &["10.0.0.1", "fd00::1", PUBLIC], &["127.0.0.1", "::ffff:10.0.0.1"]] {
+                    let addresses: Vec<_> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+                    follow(rules, &Host::parse(name).unwrap(), &addresses);
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_advice_of_every_denial_of_an_address_works(
+            address in prop_oneof![
+                any::<IpAddr>(),
+                any::<Ipv4Addr>().prop_map(|inner| IpAddr::V6(inner.to_ipv6_mapped())),
+                any::<Ipv4Addr>().prop_map(|inner| IpAddr::V6(inner.to_ipv6_compatible())),
+                any::<[u8; 4]>().prop_map(|[a, b, c, d]| format!("64:ff9b::{a}.{b}.{c}.{d}").parse().unwrap()),
+                any::<[u8; 4]>().prop_map(|[a, b, c, d]| format!("2002:{a:x}:{b:x}::5efe:{c}.{d}.0.1").parse().unwrap()),
+            ],
+        ) {
+            let host = match address {
+                IpAddr::V4(address) => Host::Ipv4(address),
+                IpAddr::V6(address) => Host::Ipv6(address),
+            };
+            follow(&[], &host, &[address]);
+            follow(&["*"], &host, &[address]);
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What a guest asks of a connection, checked against the contract before any network use.
 
-use crate::{Error, Settings};
+use crate::{Error, Settings, policy::name_fault};
 use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
@@ -10,8 +10,6 @@ use url::{Host, Url};
 /// The most that a guest may add to a handshake, in bytes of its URL, and of its subprotocols and header
 /// fields. Servers take less, and errors and logs repeat some of it.
 const MAX_REQUEST: usize = 64 * 1024;
-/// The longest host name, in bytes (RFC 1035 section 2.3.4, without the dots at both ends).
-const MAX_NAME: usize = 253;
 
 /// How to open one connection: what a guest may say, with `None` for the host's default.
 #[derive(Debug, Clone, Default)]
@@ -145,8 +143,8 @@ fn parse_url(text: &str) -> Result<Url, Error> {
     if url.fragment().is_some() {
         return invalid("a WebSocket URL has no fragment (RFC 6455 section 3)");
     }
-    if url.host_str().is_some_and(|name| name.trim_end_matches('.').len() > MAX_NAME) {
-        return invalid(&format!("its host name has more than {MAX_NAME} bytes"));
+    if let Some(fault) = url.domain().and_then(name_fault) {
+        return invalid(&format!("its host name is invalid: {fault}"));
     }
     Ok(url)
 }
@@ -281,6 +279,12 @@ mod tests {
             "ws://:80/",
             "ws://a b/",
             "wss://%zz/",
+            "ws://*/",
+            "ws://a..b/",
+            "ws://./",
+            "ws://a,b/",
+            "ws://a\"b/",
+            "ws://a!b/",
         ] {
             assert!(matches!(url(text), Err(Error::InvalidUrl(_))), "{text:?} gave {:?}", url(text));
         }

@@ -176,7 +176,7 @@ async fn no_credentials_path_query_header_or_answer_is_logged() {
         ["opening", "not opened", "opening", "opened", "closed", "opening", "not opened", "opening", "not opened"];
     assert_eq!(messages(&logged), all);
     assert!(logged[6].get("error").contains("a subprotocol that was not offered"), "{:?}", logged[6]);
-    assert!(logged[8].get("error").contains("`allow` = \"127.0.0.1:"), "{:?}", logged[8]);
+    assert!(logged[8].get("error").contains("adding \"127.0.0.1:"), "{:?}", logged[8]);
     let everything = format!("{:?}", LOG.lock().unwrap());
     assert!(!everything.contains("hidden") && !everything.contains("someone"));
     assert!(!everything.contains("c29tZW9uZTpoaWRkZW4x"), "as Basic authorization");

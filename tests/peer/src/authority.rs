@@ -3,13 +3,26 @@
 use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
     RootCertStore, ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer},
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 use std::sync::Arc;
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
+
+/// What does the servers' cryptography.
+#[cfg(feature = "aws-lc-rs")]
+fn provider() -> CryptoProvider {
+    rustls::crypto::aws_lc_rs::default_provider()
+}
+
+/// What does the servers' cryptography.
+#[cfg(not(feature = "aws-lc-rs"))]
+fn provider() -> CryptoProvider {
+    rustls::crypto::ring::default_provider()
+}
 
 /// An authority of its own, and the files that settings name. Its certificate is `ca.pem`.
 pub struct Authority {
@@ -41,7 +54,11 @@ impl Authority {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
+        self.sign(params, KeyPair::generate().unwrap())
+    }
+
+    /// A certificate of these parameters and this key.
+    pub fn sign(&self, params: CertificateParams, key: KeyPair) -> (Certificate, KeyPair) {
         (params.signed_by(&key, &self.issuer).unwrap(), key)
     }
 
@@ -56,7 +73,7 @@ impl Authority {
 
     /// What serves TLS with this certificate; with `asks_clients`, for clients with one of this authority's.
     pub fn acceptor(&self, (certificate, key): (Certificate, KeyPair), asks_clients: bool) -> TlsAcceptor {
-        let provider = Arc::new(ring::default_provider());
+        let provider = Arc::new(provider());
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone()).unwrap();
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
@@ -67,4 +84,26 @@ impl Authority {
         let config = builder.with_single_cert(vec![certificate.der().clone()], key).unwrap();
         TlsAcceptor::from(Arc::new(config))
     }
+}
+
+/// The path of a file of the folder `certificates`, which has what rcgen cannot make.
+pub fn certificate_file(name: &str) -> String {
+    format!("{}/certificates/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What serves TLS with these certificates, the server's own first, and this key.
+pub fn acceptor_with(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> TlsAcceptor {
+    let provider = provider();
+    // Not with_single_cert, which reads the certificate and refuses a bad one.
+    let certified = CertifiedKey::new(chain, provider.key_provider.load_private_key(key).unwrap());
+    let builder = ServerConfig::builder_with_provider(Arc::new(provider)).with_safe_default_protocol_versions();
+    let builder = builder.unwrap().with_no_client_auth();
+    TlsAcceptor::from(Arc::new(builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)))))
+}
+
+/// What serves TLS with `NAME.pem` and `NAME.key` of the folder `certificates`.
+pub fn acceptor_of_file(name: &str) -> TlsAcceptor {
+    let certificate = CertificateDer::from_pem_file(certificate_file(&format!("{name}.pem"))).unwrap();
+    let key = PrivateKeyDer::from_pem_file(certificate_file(&format!("{name}.key"))).unwrap();
+    acceptor_with(vec![certificate], key)
 }

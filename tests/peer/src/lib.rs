@@ -7,7 +7,7 @@ mod authority;
 mod frame;
 mod peer;
 
-pub use authority::Authority;
+pub use authority::{Authority, acceptor_of_file, acceptor_with, certificate_file};
 pub use frame::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
 pub use peer::{Peer, nobody_dialled, read_head};
 

@@ -19,7 +19,7 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{
         ClientConfig, RootCertStore,
-        crypto::ring,
+        crypto::aws_lc_rs,
         pki_types::{CertificateDer, ServerName, pem::PemObject},
     },
 };
@@ -82,7 +82,7 @@ async fn tls_is_served_to_guests_and_requests() {
     let serving = Serving::start(module, &["--tls-cert", &certificate, "--tls-key", &key]).await;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(&ca).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
     let config = config.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
     let connector = TlsConnector::from(Arc::new(config.with_no_client_auth()));
     let tcp = TcpStream::connect(&serving.address).await.unwrap();

@@ -5,12 +5,14 @@ mod error;
 mod value;
 
 pub use error::SettingError;
-pub use value::Proxy;
+pub use value::{Proxy, ProxyDns};
 
 use crate::{origin::OriginRule, policy::Rule};
 use http::HeaderValue;
 use std::{path::PathBuf, time::Duration};
-use value::{MAX_COUNT, count, duration, file_path, limit, list, size, user_agent};
+use value::{
+    COUNT, LIMIT, SIZE, WAIT, check_duration, check_number, count, duration, file_path, list, size, user_agent,
+};
 
 /// What the host grants and how long it waits. See [`SETTINGS`] for the meaning of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,11 +54,15 @@ pub struct Settings {
     pub client_cert: Option<PathBuf>,
     /// PEM file with the private key of `client_cert`.
     pub client_key: Option<PathBuf>,
-    /// HTTP CONNECT proxy to dial through, credentials in the URL.
+    /// Proxy to dial through, credentials in the URL.
     pub proxy: Option<Proxy>,
     /// `User-Agent` of handshakes and HTTP requests whose guest gives none, and of requests to the proxy; `None` sends
     /// none.
     pub user_agent: Option<HeaderValue>,
+    /// Where names are resolved when they are dialled through the proxy; `socks5h://` has the proxy do so always.
+    pub proxy_dns: ProxyDns,
+    /// Destinations that are dialled without the proxy.
+    pub no_proxy: Vec<Rule>,
 }
 
 impl Default for Settings {
@@ -83,6 +89,8 @@ impl Default for Settings {
             client_key: None,
             proxy: None,
             user_agent: Some(HeaderValue::from_static(USER_AGENT)),
+            proxy_dns: ProxyDns::default(),
+            no_proxy: Vec::new(),
         }
     }
 }
@@ -99,37 +107,53 @@ pub struct Setting {
     pub help: &'static str,
     /// Whether each further value adds to the former ones.
     pub repeatable: bool,
+    /// Reads a value; its range is checked afterwards.
     apply: fn(&mut Settings, &str) -> Result<(), String>,
+    /// Whether the value is in its range.
+    check: fn(&Settings) -> Result<(), String>,
 }
+
+/// For values that have no range: they are valid once they are read.
+const ANY: fn(&Settings) -> Result<(), String> = |_| Ok(());
 
 impl Settings {
     /// Sets one setting from text, as a flag or a configuration file gives it.
     ///
     /// # Errors
-    /// [`SettingError`] that names the setting, the value and what would be right.
+    /// [`SettingError`] that names the setting, the value and what would be right. The setting is unchanged then.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SettingError> {
         let setting = SETTINGS
             .iter()
             .find(|setting| setting.name == name)
             .ok_or_else(|| SettingError::Unknown(name.to_owned()))?;
-        (setting.apply)(self, value.trim()).map_err(|reason| match setting.name {
+        let mut changed = self.clone();
+        let read = match value.trim() {
+            text if text.contains(char::is_control) => Err("it contains a control character".to_owned()),
+            text => (setting.apply)(&mut changed, text).and_then(|()| (setting.check)(&changed)),
+        };
+        read.map_err(|reason| match setting.name {
             name @ MAY_HOLD_PASSWORD => SettingError::Hidden { name, reason },
             name => SettingError::Value { name, value: value.to_owned(), reason },
-        })
+        })?;
+        *self = changed;
+        Ok(())
     }
 
-    /// Checks what no single setting can: that defaults respect their limits, and that files which
-    /// go together are there together.
+    /// Checks every value's range, for values that were not set from text, and what no single setting can: that defaults
+    /// respect their limits, and that files which go together are there together.
     ///
     /// # Errors
-    /// [`SettingError::Conflict`] that names both settings.
+    /// [`SettingError::Conflict`] that names the setting, or both.
     pub fn validate(&self) -> Result<(), SettingError> {
+        for setting in SETTINGS {
+            let range = (setting.check)(self);
+            range.map_err(|reason| SettingError::Conflict(format!("`{}` is out of range: {reason}", setting.name)))?;
+        }
         let pairs = [
             (self.connect_timeout > self.connect_timeout_max, "connect-timeout is over connect-timeout-max"),
             (self.keepalive_interval < self.keepalive_floor, "keepalive-interval is under keepalive-floor"),
             (self.max_message_size > self.max_message_size_limit, "max-message-size is over max-message-size-limit"),
             (self.max_connections > self.max_connections_total, "max-connections is over max-connections-total"),
-            (self.max_connections_total > MAX_COUNT, "max-connections-total is over what this machine can count"),
             (
                 self.client_cert.is_some() != self.client_key.is_some(),
                 "client-cert and client-key go together, and one of them is missing",
@@ -155,6 +179,7 @@ pub const SETTINGS: &[Setting] = &[
         apply: |s, v| {
             list(v, |rule| rule.parse().map(|rule| s.allow.push(rule)).map_err(|e: crate::RuleError| e.to_string()))
         },
+        check: ANY,
     },
     Setting {
         name: "allow-origin",
@@ -164,6 +189,7 @@ pub const SETTINGS: &[Setting] = &[
                beside the host's own origin; `*` for all. Clients that send no Origin may always",
         repeatable: true,
         apply: |s, v| list(v, |origin| origin.parse().map(|origin| s.allow_origin.push(origin))),
+        check: ANY,
     },
     Setting {
         name: "receive-wait",
@@ -172,6 +198,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "How long `receive` waits for a message before it says that there is none; 0s returns at once",
         repeatable: false,
         apply: |s, v| duration(v).map(|d| s.receive_wait = d),
+        check: |s| check_duration(s.receive_wait, &WAIT),
     },
     Setting {
         name: "connect-timeout",
@@ -179,7 +206,8 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("30s"),
         help: "How long connecting may take, from DNS to handshake, where the guest does not say",
         repeatable: false,
-        apply: |s, v| limit(v).map(|d| s.connect_timeout = d),
+        apply: |s, v| duration(v).map(|d| s.connect_timeout = d),
+        check: |s| check_duration(s.connect_timeout, &LIMIT),
     },
     Setting {
         name: "connect-timeout-max",
@@ -187,7 +215,8 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("2m"),
         help: "The longest connect timeout that a guest may ask for",
         repeatable: false,
-        apply: |s, v| limit(v).map(|d| s.connect_timeout_max = d),
+        apply: |s, v| duration(v).map(|d| s.connect_timeout_max = d),
+        check: |s| check_duration(s.connect_timeout_max, &LIMIT),
     },
     Setting {
         name: "close-timeout",
@@ -195,7 +224,8 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("10s"),
         help: "How long a closing handshake may take before the transport is torn down",
         repeatable: false,
-        apply: |s, v| limit(v).map(|d| s.close_timeout = d),
+        apply: |s, v| duration(v).map(|d| s.close_timeout = d),
+        check: |s| check_duration(s.close_timeout, &LIMIT),
     },
     Setting {
         name: "write-timeout",
@@ -203,7 +233,8 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("30s"),
         help: "How long one `send` may wait for a peer that does not read",
         repeatable: false,
-        apply: |s, v| limit(v).map(|d| s.write_timeout = d),
+        apply: |s, v| duration(v).map(|d| s.write_timeout = d),
+        check: |s| check_duration(s.write_timeout, &LIMIT),
     },
     Setting {
         name: "keepalive",
@@ -212,6 +243,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "Whether silent connections are pinged where the guest does not say",
         repeatable: false,
         apply: |s, v| v.parse().map(|on| s.keepalive = on).map_err(|_| "write true or false".to_owned()),
+        check: ANY,
     },
     Setting {
         name: "keepalive-interval",
@@ -219,7 +251,8 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("30s"),
         help: "Silence after which a ping goes out; after twice as much the connection is dead",
         repeatable: false,
-        apply: |s, v| limit(v).map(|d| s.keepalive_interval = d),
+        apply: |s, v| duration(v).map(|d| s.keepalive_interval = d),
+        check: |s| check_duration(s.keepalive_interval, &LIMIT),
     },
     Setting {
         name: "keepalive-floor",
@@ -227,7 +260,8 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("1s"),
         help: "The shortest keep-alive interval that a guest may ask for",
         repeatable: false,
-        apply: |s, v| limit(v).map(|d| s.keepalive_floor = d),
+        apply: |s, v| duration(v).map(|d| s.keepalive_floor = d),
+        check: |s| check_duration(s.keepalive_floor, &LIMIT),
     },
     Setting {
         name: "max-message-size",
@@ -236,6 +270,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "The largest message, both ways, where the guest does not say",
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.max_message_size = n),
+        check: |s| check_number(s.max_message_size, &SIZE, BYTES),
     },
     Setting {
         name: "max-message-size-limit",
@@ -244,6 +279,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "The largest max-message-size that a guest may ask for",
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.max_message_size_limit = n),
+        check: |s| check_number(s.max_message_size_limit, &SIZE, BYTES),
     },
     Setting {
         name: "inbound-buffer",
@@ -252,6 +288,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "How much is received ahead of the guest, per connection; one message may exceed it",
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.inbound_buffer = n),
+        check: |s| check_number(s.inbound_buffer, &SIZE, BYTES),
     },
     Setting {
         name: "max-connections",
@@ -260,6 +297,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "How many connections one guest may hold",
         repeatable: false,
         apply: |s, v| count(v).map(|n| s.max_connections = n),
+        check: |s| check_number(s.max_connections, &COUNT, NUMBER),
     },
     Setting {
         name: "max-connections-total",
@@ -268,6 +306,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "How many connections all guests of this host may hold together",
         repeatable: false,
         apply: |s, v| count(v).map(|n| s.max_connections_total = n),
+        check: |s| check_number(s.max_connections_total, &COUNT, NUMBER),
     },
     Setting {
         name: "ca-cert",
@@ -276,6 +315,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "A PEM file with certificates to trust beside the built-in and the system's roots",
         repeatable: true,
         apply: |s, v| list(v, |file| file_path(file).map(|file| s.ca_cert.push(file))),
+        check: ANY,
     },
     Setting {
         name: "client-cert",
@@ -284,6 +324,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "A PEM file with the certificate chain that identifies this host to servers; needs client-key",
         repeatable: false,
         apply: |s, v| file_path(v).map(|file| s.client_cert = Some(file)),
+        check: ANY,
     },
     Setting {
         name: "client-key",
@@ -292,14 +333,39 @@ pub const SETTINGS: &[Setting] = &[
         help: "A PEM file with the private key of client-cert",
         repeatable: false,
         apply: |s, v| file_path(v).map(|file| s.client_key = Some(file)),
+        check: ANY,
     },
     Setting {
         name: MAY_HOLD_PASSWORD,
         value: "URL",
         default: None,
-        help: "An HTTP CONNECT proxy to dial through: http://[user:password@]host:port",
+        help: "A proxy to dial through: http://[user:password@]host:port for HTTP CONNECT, socks5:// or socks5h:// for \
+               SOCKS5; socks5h has the proxy resolve names",
         repeatable: false,
         apply: |s, v| v.parse().map(|proxy| s.proxy = Some(proxy)),
+        check: ANY,
+    },
+    Setting {
+        name: "proxy-dns",
+        value: "SIDE",
+        default: Some("local"),
+        help: "Where names are resolved when they are dialled through a proxy: local, or proxy; the addresses cannot be \
+               checked then, so that a rule of `allow` other than `*` has to name the host",
+        repeatable: false,
+        apply: |s, v| v.parse().map(|side| s.proxy_dns = side),
+        check: ANY,
+    },
+    Setting {
+        name: "no-proxy",
+        value: "RULE",
+        default: None,
+        help: "A destination that is dialled without the proxy, written like a rule of `allow`; names match names, and \
+               addresses match addresses in URLs",
+        repeatable: true,
+        apply: |s, v| {
+            list(v, |rule| rule.parse().map(|rule| s.no_proxy.push(rule)).map_err(|e: crate::RuleError| e.to_string()))
+        },
+        check: ANY,
     },
     Setting {
         name: "user-agent",
@@ -309,18 +375,21 @@ pub const SETTINGS: &[Setting] = &[
                empty sends none",
         repeatable: false,
         apply: |s, v| user_agent(v).map(|agent| s.user_agent = agent),
+        check: ANY,
     },
 ];
 
 /// The default of `user-agent`: some servers refuse requests without one.
 const USER_AGENT: &str = concat!("websocket-provider/", env!("CARGO_PKG_VERSION"));
+const BYTES: &str = "a size in bytes";
+const NUMBER: &str = "a whole number";
 
 /// The setting whose value no complaint may show.
 const MAY_HOLD_PASSWORD: &str = "proxy";
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{value::MAX_COUNT, *};
     use proptest::prelude::*;
 
     #[test]
@@ -375,15 +444,17 @@ mod tests {
         let mut settings = Settings::default();
         for (name, value, remedy) in [
             ("receive-wait", "soon", "500ms"),
-            ("close-timeout", "0s", "over zero"),
+            ("close-timeout", "0s", "from 1ms"),
             ("max-message-size", "large", "16MiB"),
             ("max-connections", "-1", "whole number"),
             ("keepalive", "maybe", "true or false"),
             ("allow", "ws://example.com", "without a scheme"),
-            ("proxy", "socks5://proxy:1080", "http://host:port"),
+            ("proxy", "socks4://proxy:1080", "http://host:port"),
+            ("proxy-dns", "remote", "local or proxy"),
+            ("no-proxy", "http://proxy", "without a scheme"),
             ("allow-origin", "null", "https://example.com"),
             ("client-key", "", "file"),
-            ("user-agent", "a\r\nEvil: b", "ASCII"),
+            ("user-agent", "a\r\nEvil: b", "control character"),
             ("user-agent", "ü", "ASCII"),
             ("user-agent", &"a".repeat(257), "256"),
         ] {
@@ -396,23 +467,128 @@ mod tests {
 
     #[test]
     fn a_bad_proxy_is_not_shown_with_its_password() {
-        for value in ["socks5://me:secret@proxy:1080", "http://me:secret", "me:secret@proxy:3128", "secret"] {
+        for value in [
+            "https://me:secret@proxy:1080",
+            "http://me:secret",
+            "me:secret@proxy:3128",
+            "secret",
+            "http://me:sec/ret@proxy:3128",
+            "http://proxy:3128\r\nsecret: x",
+            "http://me:secret@proxy:0",
+            "http://me:secret@pro%20xy",
+            "http://me:secret@a,http://b",
+            "http://proxy/secret",
+            "http://proxy?secret",
+            "socks5://secret@proxy",
+            "socks5h://:secret@proxy",
+            "socks5://secret:%ff@proxy",
+        ] {
             let error = Settings::default().set("proxy", value).unwrap_err();
             let text = error.to_string();
-            assert!(text.contains("`proxy`") && text.contains("http://user:password@host:port"), "{text}");
+            assert!(text.contains("`proxy`"), "{text}");
+            assert!(text.contains("http://user:password@host:port") || text.contains("control character"), "{text}");
             assert!(!text.contains("secret") && !format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn proxies_speak_http_or_socks5() {
+        for (url, host, port) in [
+            ("http://proxy.example:3128", "proxy.example", 3128),
+            ("http://proxy.example", "proxy.example", 80),
+            ("http://[::1]:8080/", "::1", 8080),
+            ("socks5://127.0.0.1", "127.0.0.1", 1080),
+            ("socks5h://me:p%40ss@[::1]:9050", "::1", 9050),
+        ] {
+            let proxy: Proxy = url.parse().unwrap();
+            assert_eq!(proxy.address(), (host, port), "{url}");
+        }
+        let tor: Proxy = "socks5h://me:p%40ss@localhost".parse().unwrap();
+        assert_eq!(tor.socks_credentials(), Some(Ok(("me".to_owned(), "p@ss".to_owned()))));
+        assert!(tor.resolves_names() && tor.is_socks());
+        let long = format!("socks5://{}:p@localhost", "u".repeat(256));
+        assert!(long.parse::<Proxy>().unwrap_err().contains("255 bytes"));
+    }
+
+    /// Values that each kind of setting refuses, and the ends of its range.
+    #[test]
+    fn every_setting_refuses_what_is_out_of_its_range() {
+        let too_large = MAX_COUNT as u128 + 1;
+        for setting in SETTINGS {
+            let refuses = |value: &str| {
+                let mut settings = Settings::default();
+                match settings.set(setting.name, value) {
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert!(text.contains(setting.name), "{text}");
+                        assert_eq!(settings, Settings::default(), "`{}` changed by {value:?}", setting.name);
+                    }
+                    Ok(()) => panic!("`{}` takes {value:?}: {settings:?}", setting.name),
+                }
+            };
+            let takes = |value: &str| {
+                let mut settings = Settings::default();
+                settings.set(setting.name, value).unwrap();
+            };
+            for value in ["a\0b", "a\r\nb", "1s\r\n2s", "1\x1b", "a\u{85}b"] {
+                refuses(value);
+            }
+            let out_of_range: &[&str] = match setting.value {
+                "DURATION" => &["-1s", "-1", "1", "366days", "10000000000y", "1s,2s", "[1s]", "true", "1ns.5", "NaN"],
+                "SIZE" => {
+                    &["0", "0KiB", "-1", "-1KiB", "0.1", "2TiB", "17EiB", "1,2", "[1]", "true", "1s", "1e3", "NaN"]
+                }
+                "COUNT" => &["0", "-1", &too_large.to_string(), "1,2", "[1]", "true", "1.5", "1KiB", "+", "1e3"],
+                "BOOL" => &["0", "1", "-1", "true,false", "[true]", "yes", "TRUE"],
+                "RULE" => &["a,,b", ",", "-1:-1", "a:0", "a:65536", "[a]", "[\"a\"]", "http://a"],
+                "URL" => &["0", "-1", "true", "http://", "[http://a]", "http://a:65536", "http://a:0", "ftp://a"],
+                "SIDE" => &["0", "-1", "true", "local,proxy", "LOCAL", "[local]"],
+                _ => &[],
+            };
+            out_of_range.iter().for_each(|value| refuses(value));
+            match setting.value {
+                "DURATION" => ["1ms", "365days"].iter().for_each(|value| takes(value)),
+                "SIZE" => ["1", "1TiB"].iter().for_each(|value| takes(value)),
+                "COUNT" => ["1", &MAX_COUNT.to_string()].iter().for_each(|value| takes(value)),
+                _ => {}
+            }
+            if setting.value == "DURATION" && setting.name != "receive-wait" {
+                refuses("0s");
+                refuses("1us");
+            }
+            if ["FILE", "RULE", "URL", "DURATION", "SIZE", "COUNT", "BOOL", "SIDE"].contains(&setting.value) {
+                refuses("");
+                refuses("  ");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_was_not_set_from_text_has_the_same_range() {
+        for change in [
+            (|s: &mut Settings| s.max_connections = 0) as fn(&mut Settings),
+            |s| s.inbound_buffer = 0,
+            |s| s.max_message_size_limit = usize::MAX,
+            |s| s.close_timeout = Duration::MAX,
+            |s| s.keepalive_floor = Duration::ZERO,
+        ] {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            let text = settings.validate().unwrap_err().to_string();
+            assert!(text.contains("is out of range: write a "), "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn no_text_panics_and_one_that_is_refused_changes_no_single_value(
+        fn no_text_panics_and_one_that_is_refused_changes_nothing(
             which in 0..SETTINGS.len(),
             text in prop_oneof![any::<String>(), "[0-9]{1,25} ?(ms|s|m|h|d|y|KiB|MiB|EiB|B)?"],
         ) {
             let (setting, mut settings) = (&SETTINGS[which], Settings::default());
-            if settings.set(setting.name, &text).is_err() && !setting.repeatable {
-                prop_assert_eq!(settings, Settings::default());
+            match settings.set(setting.name, &text) {
+                Ok(()) => prop_assert!((setting.check)(&settings).is_ok()),
+                Err(_) => prop_assert_eq!(settings, Settings::default()),
             }
         }
 

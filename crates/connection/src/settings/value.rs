@@ -1,10 +1,13 @@
 //! The values of settings, as people write them.
 
+use crate::policy::name_fault;
 use http::HeaderValue;
-use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
-use url::Url;
+use percent_encoding::percent_decode_str;
+use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
+use url::{Host, Url};
 
-/// An HTTP CONNECT proxy: `http://[user:password@]host:port`. `Debug` shows no credentials.
+/// A proxy: `http://[user:password@]host:port` for HTTP CONNECT, `socks5://` or `socks5h://` for SOCKS5. `Debug` shows no
+/// credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proxy(Url);
 
@@ -13,24 +16,98 @@ impl Proxy {
     pub fn url(&self) -> &Url {
         &self.0
     }
+
+    /// Whether it speaks SOCKS5, not HTTP CONNECT.
+    pub(crate) fn is_socks(&self) -> bool {
+        self.0.scheme() != "http"
+    }
+
+    /// Whether its scheme has it resolve names.
+    pub(crate) fn resolves_names(&self) -> bool {
+        self.0.scheme() == "socks5h"
+    }
+
+    /// Its own host, without the brackets of IPv6, and port.
+    pub(crate) fn address(&self) -> (&str, u16) {
+        let default = if self.is_socks() { 1080 } else { 80 };
+        (self.0.host_str().unwrap_or_default().trim_matches(['[', ']']), self.0.port().unwrap_or(default))
+    }
+
+    /// User and password for SOCKS5 (RFC 1929); `None` without any.
+    pub(crate) fn socks_credentials(&self) -> Option<Result<(String, String), String>> {
+        let decode = |text: &str| {
+            let decoded = percent_decode_str(text).decode_utf8().ok();
+            decoded.filter(|text| (1..=255).contains(&text.len())).map(String::from)
+        };
+        let (user, password) = (self.0.username(), self.0.password().unwrap_or_default());
+        if user.is_empty() && password.is_empty() {
+            return None;
+        }
+        let both = decode(user).zip(decode(password));
+        Some(both.ok_or_else(|| "the user and the password for SOCKS5 have 1 to 255 bytes of UTF-8 each".to_owned()))
+    }
+
+    fn fault(&self) -> Option<String> {
+        let host = match self.0.host() {
+            Some(Host::Domain(name)) => name_fault(name),
+            Some(_) => None,
+            None => Some("it is missing".to_owned()),
+        };
+        if let Some(fault) = host {
+            return Some(format!("the host is invalid: {fault}"));
+        }
+        if self.0.port() == Some(0) {
+            return Some("port 0 cannot be dialled".to_owned());
+        }
+        if !matches!(self.0.path(), "" | "/") || self.0.query().is_some() || self.0.fragment().is_some() {
+            return Some("a proxy has no path; percent-encode /, ? and # in its password".to_owned());
+        }
+        self.socks_credentials().filter(|_| self.is_socks()).and_then(Result::err)
+    }
 }
 
 impl FromStr for Proxy {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Url::parse(text)
-            .ok()
-            .filter(|url| url.scheme() == "http" && url.has_host())
-            .map(Proxy)
-            .ok_or_else(|| "write http://host:port or http://user:password@host:port".to_owned())
+        let syntax = "write http://host:port or http://user:password@host:port, or the same with socks5:// (names are \
+                      resolved here) or socks5h:// (the proxy resolves them)";
+        match Url::parse(text) {
+            Ok(url) if matches!(url.scheme(), "http" | "socks5" | "socks5h") => {
+                let proxy = Proxy(url);
+                proxy.fault().map_or(Ok(proxy), |fault| Err(format!("{fault}; {syntax}")))
+            }
+            _ => Err(syntax.to_owned()),
+        }
     }
 }
 
 impl fmt::Debug for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let port = self.0.port_or_known_default().unwrap_or_default();
-        write!(f, "Proxy({}:{port})", self.0.host_str().unwrap_or_default())
+        let (host, port) = self.address();
+        write!(f, "Proxy({}://{host}:{port})", self.0.scheme())
+    }
+}
+
+/// Where the names of destinations are resolved when they are dialled through a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProxyDns {
+    /// By this host, which checks the addresses and asks the proxy for one.
+    #[default]
+    Local,
+    /// By the proxy, which is asked for the name.
+    Proxy,
+}
+
+impl FromStr for ProxyDns {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "local" => Ok(ProxyDns::Local),
+            "proxy" => Ok(ProxyDns::Proxy),
+            _ => Err("write local or proxy".to_owned()),
+        }
     }
 }
 
@@ -46,26 +123,44 @@ pub(super) fn list(text: &str, mut each: impl FnMut(&str) -> Result<(), String>)
     text.split(',').try_for_each(|part| each(part.trim()))
 }
 
+/// The longest duration: deadlines and timers can hold it on every platform.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// The largest size in bytes: sums of a few fit in a `usize`.
+const LARGEST: usize = if usize::BITS >= 64 { 1 << 40 } else { 1 << 29 };
+
+/// The waits that may be zero.
+pub(super) const WAIT: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
+/// The durations that limit something, and so cannot be zero.
+pub(super) const LIMIT: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
+/// The sizes of messages and buffers.
+pub(super) const SIZE: RangeInclusive<usize> = 1..=LARGEST;
+/// The numbers of connections.
+pub(super) const COUNT: RangeInclusive<usize> = 1..=MAX_COUNT;
+
+/// Whether a duration is in its range.
+pub(super) fn check_duration(value: Duration, range: &RangeInclusive<Duration>) -> Result<(), String> {
+    let [least, most] = [range.start(), range.end()].map(|end| humantime::format_duration(*end));
+    if range.contains(&value) { Ok(()) } else { Err(format!("write a duration from {least} to {most}")) }
+}
+
+/// Whether a size or a count is in its range.
+pub(super) fn check_number(value: usize, range: &RangeInclusive<usize>, of: &str) -> Result<(), String> {
+    let (least, most) = range.clone().into_inner();
+    if range.contains(&value) { Ok(()) } else { Err(format!("write {of} from {least} to {most}")) }
+}
+
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|error| format!("{error}; write a duration such as 500ms, 30s or 2m"))
 }
 
-/// A duration that limits something and so cannot be zero.
-pub(super) fn limit(text: &str) -> Result<Duration, String> {
-    match duration(text)? {
-        Duration::ZERO => Err("a limit must be over zero".to_owned()),
-        limit => Ok(limit),
-    }
-}
-
 pub(super) fn size(text: &str) -> Result<usize, String> {
     let size: bytesize::ByteSize = text.parse().map_err(|_| "write a size such as 4096, 64KiB or 16MiB".to_owned())?;
-    usize::try_from(size.as_u64()).map_err(|_| "it is more than this machine can address".to_owned())
+    // Too large for this machine is out of range too.
+    Ok(usize::try_from(size.as_u64()).unwrap_or(usize::MAX))
 }
 
 pub(super) fn count(text: &str) -> Result<usize, String> {
-    let count = text.parse().ok().filter(|count| *count <= MAX_COUNT);
-    count.ok_or_else(|| format!("write a whole number up to {MAX_COUNT}"))
+    text.parse().map_err(|_| format!("write a whole number from 1 to {MAX_COUNT}"))
 }
 
 pub(super) fn file_path(text: &str) -> Result<PathBuf, String> {

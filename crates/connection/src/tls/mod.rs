@@ -1,0 +1,135 @@
+//! TLS: rustls towards servers, with the built-in roots, the system's, and the operator's; and for both ends the reading
+//! of PEM files and the words for errors.
+//!
+//! The cryptography is the embedder's choice: the provider that the process has installed
+//! ([`rustls::crypto::CryptoProvider::install_default`]), and *ring* where it has none and the feature `ring` is on.
+
+mod explain;
+mod files;
+mod verifier;
+
+pub(crate) use explain::explain_session;
+pub use explain::{Side, explain};
+pub use files::{certificates, private_key};
+
+use crate::{ConnectError, Error, SettingError, Settings, transport::Transport};
+use explain::explain_rustls;
+use rustls::{
+    ClientConfig, RootCertStore, client::WebPkiServerVerifier, crypto::CryptoProvider, pki_types::ServerName,
+};
+use std::{path::Path, sync::Arc};
+use tokio_rustls::TlsConnector;
+use url::Host;
+use verifier::Verifier;
+
+/// What it takes to open TLS sessions.
+#[derive(Clone)]
+pub(crate) struct Tls(TlsConnector);
+
+impl Tls {
+    /// Reads every certificate that the settings name.
+    ///
+    /// # Errors
+    /// [`SettingError::Value`] that names the setting and the file.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, SettingError> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let system = rustls_native_certs::load_native_certs();
+        for error in &system.errors {
+            tracing::debug!(%error, "a root certificate of this system cannot be read");
+        }
+        roots.add_parsable_certificates(system.certs);
+        let mut named = Vec::new();
+        for path in &settings.ca_cert {
+            let found = certificates(path).map_err(|reason| bad_file("ca-cert", path, reason))?;
+            for certificate in &found {
+                let added = roots.add(certificate.clone());
+                added.map_err(|error| bad_file("ca-cert", path, explain_file(&error, "a certificate in it")))?;
+            }
+            named.extend(found);
+        }
+        let provider = provider()?;
+        let failed = |error: rustls::Error| SettingError::Conflict(explain_rustls(&error, Side::Client));
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
+        let verifier = verifier.map_err(|error| SettingError::Conflict(error.to_string()))?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(failed)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier::new(verifier, named)));
+        let mut config = match (&settings.client_cert, &settings.client_key) {
+            (Some(certificate), Some(key)) => {
+                let chain = certificates(certificate).map_err(|reason| bad_file("client-cert", certificate, reason))?;
+                let private = private_key(key).map_err(|reason| bad_file("client-key", key, reason))?;
+                builder.with_client_auth_cert(chain, private).map_err(|error| match error {
+                    rustls::Error::InvalidCertificate(_) => {
+                        bad_file("client-cert", certificate, explain_file(&error, "the certificate"))
+                    }
+                    error => bad_file("client-key", key, explain_file(&error, "the certificate")),
+                })?
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        // WebSockets start as HTTP/1.1 (RFC 6455); say so to servers that would rather speak HTTP/2.
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Tls(TlsConnector::from(Arc::new(config))))
+    }
+
+    /// Opens a TLS session with `host` over `transport`.
+    ///
+    /// # Errors
+    /// [`Error::ConnectionFailed`] with what is wrong, the certificate for example.
+    pub(crate) async fn connect<T: Transport>(
+        &self,
+        host: &Host<String>,
+        transport: T,
+    ) -> Result<tokio_rustls::client::TlsStream<T>, ConnectError> {
+        let name = match host {
+            Host::Domain(name) => ServerName::try_from(name.clone()).map_err(|error| {
+                let why = format!("{name:?} cannot be the name of a TLS server: {error}");
+                ConnectError::invalid_request(Error::InvalidUrl(why))
+            })?,
+            Host::Ipv4(address) => ServerName::IpAddress((*address).into()),
+            Host::Ipv6(address) => ServerName::IpAddress((*address).into()),
+        };
+        self.0.connect(name, transport).await.map_err(|cause| {
+            let error = Error::ConnectionFailed(format!("TLS with {host}: {}", explain(&cause, Side::Client)));
+            ConnectError::tls(error, cause)
+        })
+    }
+}
+
+/// The provider of cryptography that this process has installed, or else the built-in one.
+///
+/// # Errors
+/// [`SettingError::Conflict`] where there is neither.
+fn provider() -> Result<Arc<CryptoProvider>, SettingError> {
+    if let Some(installed) = CryptoProvider::get_default() {
+        return Ok(Arc::clone(installed));
+    }
+    #[cfg(feature = "ring")]
+    return Ok(Arc::new(rustls::crypto::ring::default_provider()));
+    #[cfg(not(feature = "ring"))]
+    Err(SettingError::Conflict(
+        "there is no cryptography for TLS; install a rustls CryptoProvider first, or turn on the feature `ring`"
+            .to_owned(),
+    ))
+}
+
+/// Why rustls cannot use a certificate or a key of a file.
+///
+/// `whose` names the certificate.
+pub fn explain_file(error: &rustls::Error, whose: &str) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(error) => explain::explain_certificate(error, whose),
+        rustls::Error::General(_) => {
+            "the private key is damaged, or of a kind that is not supported; make one of RSA with 2048 bits or more, of \
+             ECDSA on P-256 or P-384, or of Ed25519"
+                .to_owned()
+        }
+        error => explain_rustls(error, Side::Client),
+    }
+}
+
+fn bad_file(name: &'static str, path: &Path, reason: String) -> SettingError {
+    SettingError::Value { name, value: path.display().to_string(), reason }
+}
