@@ -19,6 +19,8 @@ pub(crate) enum Contender {
     Instances,
     /// tokio-tungstenite with a flush for each message: what a native client is.
     Native,
+    /// The same with *ring* for TLS, where all others have aws-lc-rs.
+    NativeRing,
     /// tokio-tungstenite with one flush for many messages.
     NativeBursts,
     FastWebsockets,
@@ -41,6 +43,7 @@ impl Contender {
             Contender::GuestBatches => "guest, calls for many",
             Contender::Instances => "guests, an instance each",
             Contender::Native => "tokio-tungstenite",
+            Contender::NativeRing => "tokio-tungstenite, ring",
             Contender::NativeBursts => "tokio-tungstenite, a flush per burst",
             Contender::FastWebsockets => "fastwebsockets",
             Contender::TokioWebsockets => "tokio-websockets",
@@ -66,6 +69,7 @@ impl Contender {
             Contender::Instances => Process::own(processors, Place::Measured, &["instances"]),
             Contender::InGuest => Process::own(processors, Place::Measured, &["sockets"]),
             Contender::Native => native("tungstenite"),
+            Contender::NativeRing => native("tungstenite-ring"),
             Contender::NativeBursts => native("tungstenite-bursts"),
             Contender::FastWebsockets => native("fastwebsockets"),
             Contender::TokioWebsockets => native("tokio-websockets"),

@@ -1,8 +1,8 @@
 //! What is measured, with whom, and how much of it.
 
 use crate::contenders::Contender::{
-    self, FastWebsockets, Guest, GuestBatches, InGuest, Instances, Native, NativeBursts, PlainTransport, Relay,
-    ReversingTransport, Tcp, TokioWebsockets,
+    self, FastWebsockets, Guest, GuestBatches, InGuest, Instances, Native, NativeBursts, NativeRing, PlainTransport,
+    Relay, ReversingTransport, Tcp, TokioWebsockets,
 };
 use bench_exchange::Mode;
 
@@ -75,7 +75,7 @@ pub(crate) fn websockets() -> Vec<Case> {
     }
     for mode in [Mode::PingPong, Mode::Window] {
         for (size, count) in [counts(mode)[0], counts(mode)[2]] {
-            let contenders = vec![Guest, Native, TokioWebsockets];
+            let contenders = vec![Guest, Native, NativeRing, TokioWebsockets];
             cases.push(Case { mode, size, count, connections: 1, tls: true, contenders });
         }
     }

@@ -5,10 +5,11 @@ mod raw;
 mod tokio_websockets;
 mod tungstenite;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use bench_exchange::{Job, Link, Mode, Sample, Target, serve};
 use rustls::{
     ClientConfig, RootCertStore,
+    crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use std::{future::Future, sync::Arc, time::Instant};
@@ -20,12 +21,17 @@ use tokio_util::either::Either;
 type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// The names of the clients.
-pub(crate) const NAMES: [&str; 5] = ["tungstenite", "tungstenite-bursts", "fastwebsockets", "tokio-websockets", "raw"];
+pub(crate) const NAMES: [&str; 6] =
+    ["tungstenite", "tungstenite-ring", "tungstenite-bursts", "fastwebsockets", "tokio-websockets", "raw"];
 
 /// Does jobs as the client of this name.
 pub(crate) fn run(name: &str) -> Result<()> {
     match name {
         "tungstenite" => jobs::<tungstenite::EachMessage>(),
+        "tungstenite-ring" => {
+            ring::default_provider().install_default().map_err(|_| anyhow!("there is another provider"))?;
+            jobs::<tungstenite::EachMessage>()
+        }
         "tungstenite-bursts" => jobs::<tungstenite::Bursts>(),
         "fastwebsockets" => jobs::<fastwebsockets::Socket>(),
         "tokio-websockets" => jobs::<tokio_websockets::Socket>(),
@@ -148,7 +154,9 @@ async fn dial(target: &Target) -> Result<Stream> {
     let authority = target.authority.as_deref().context("wss:// needs an authority")?;
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority)?)?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = CryptoProvider::get_default().cloned();
+    // What the program has as well.
+    let provider = provider.unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let config = config.with_root_certificates(roots).with_no_client_auth();
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned();
