@@ -51,8 +51,18 @@ impl Peer {
         Some(Peer { port, lines: Some(lines), _process: process, _files: None })
     }
 
-    /// Starts a proxy with a configuration of this name; `None` where it is not installed.
+    /// Starts a proxy of this name with a configuration file; `None` where it is not installed.
     async fn proxy(name: &str, configuration: impl FnOnce(u16, &Path) -> String, args: &[&str]) -> Option<Peer> {
+        Peer::proxy_with(name, |command, port, folder| {
+            let file = folder.join("configuration");
+            std::fs::write(&file, configuration(port, folder)).unwrap();
+            command.args(args).arg(file);
+        })
+        .await
+    }
+
+    /// Starts a proxy of this name, which is told the port and a folder; `None` where it is not installed.
+    async fn proxy_with(name: &str, configure: impl FnOnce(&mut Command, u16, &Path)) -> Option<Peer> {
         let folders = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"].map(PathBuf::from);
         let path = std::env::var_os("PATH").unwrap_or_default();
         let mut folders = std::env::split_paths(&path).chain(folders);
@@ -64,10 +74,9 @@ impl Peer {
         };
         let files = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let file = files.path().join("configuration");
-        std::fs::write(&file, configuration(port, files.path())).unwrap();
         let mut command = Command::new(program);
-        command.args(args).arg(file).current_dir(files.path());
+        configure(&mut command, port, files.path());
+        command.current_dir(files.path());
         let mut process = command.kill_on_drop(true).spawn().unwrap();
         // It says nowhere when it listens.
         let listening = async {
@@ -175,4 +184,27 @@ async fn haproxy_with_tls() {
         )
     };
     talks_through("haproxy", configuration, &["-q", "-f"]).await;
+}
+
+/// Directly and over TLS, with names resolved on either side of the proxy, which knows its users.
+#[tokio::test]
+async fn microsocks() {
+    let configure = |command: &mut Command, port: u16, _: &Path| {
+        command.args(["-i", "127.0.0.1", "-p", &port.to_string(), "-u", "me", "-P", "s3cret"]);
+    };
+    let Some(proxy) = Peer::proxy_with("microsocks", configure).await else { return };
+    let authority = Authority::new("test");
+    let (certificate, ca) = (<[String; 2]>::from(authority.issue_files("localhost")), authority.file("ca.pem"));
+    for certificate in [&[][..], &certificate] {
+        let Some(mut server) = Peer::server("node", "ws.cjs", "node_modules/ws", certificate).await else { return };
+        let url = format!("{}://localhost:{}", if certificate.is_empty() { "ws" } else { "wss" }, server.port);
+        for scheme in ["socks5", "socks5h"] {
+            let through = format!("{scheme}://me:s3cret@127.0.0.1:{}", proxy.port);
+            talk(&url, &["--ca-cert", &ca, "--proxy", &through]).await.unwrap();
+            server.got_close("closed 4123 grüße vom Gast").await;
+        }
+        let stranger = format!("socks5h://me:wrong@127.0.0.1:{}", proxy.port);
+        let why = talk(&url, &["--ca-cert", &ca, "--proxy", &stranger]).await.unwrap_err();
+        assert!(why.contains("refuses the user or the password"), "{why}");
+    }
 }
