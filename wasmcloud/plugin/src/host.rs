@@ -15,6 +15,6 @@ impl Host<Ctx> for Arc<Guest> {
 
     fn connect(&self, _: &mut Ctx, config: ConnectConfig) -> Connecting {
         let guest = Arc::clone(self);
-        Box::pin(async move { guest.connect(config).await })
+        Box::pin(async move { Guest::connect(&guest, config).await })
     }
 }
