@@ -82,12 +82,17 @@ async fn a_certificate_of_a_trusted_authority_names_the_server_and_is_valid_now(
 async fn a_leaf_is_no_authority() {
     let authority = Authority::new("known");
     let (leaf, leaf_key) = authority.issue(&["example.com"], |params| params.is_ca = IsCa::ExplicitNoCa);
+    let trusted = authority.file("leaf.pem");
+    std::fs::write(&trusted, leaf.pem()).unwrap();
     // The holder of a certificate for one name signs one for another.
     let issuer = Issuer::new(CertificateParams::new(vec!["example.com".to_owned()]).unwrap(), leaf_key);
     let key = KeyPair::generate().unwrap();
     let forged = CertificateParams::new(vec!["localhost".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
     let chain = [forged.der().clone(), leaf.der().clone()];
-    assert_eq!(reason_of_chain(&authority.file("ca.pem"), &chain, &key).await, INVALID);
+    // Neither where the operator trusts its authority, nor where the operator trusts itself.
+    for ca in [authority.file("ca.pem"), trusted] {
+        assert_eq!(reason_of_chain(&ca, &chain, &key).await, INVALID, "{ca}");
+    }
 }
 
 /// A certificate that signs itself, for a server alone, in a file that the operator trusts.

@@ -20,7 +20,7 @@ use rustls::{
 use std::{path::Path, sync::Arc};
 use tokio_rustls::TlsConnector;
 use url::Host;
-use verifier::Verifier;
+use verifier::{Verifier, may_sign};
 
 /// What it takes to open TLS sessions.
 #[derive(Clone)]
@@ -41,7 +41,8 @@ impl Tls {
         let mut named = Vec::new();
         for path in &settings.ca_cert {
             let found = certificates(path).map_err(|reason| bad_file("ca-cert", path, reason))?;
-            for certificate in &found {
+            // A server's certificate is trusted as it is, and not as an authority: its holder signs for no other name.
+            for certificate in found.iter().filter(|certificate| may_sign(certificate)) {
                 let added = roots.add(certificate.clone());
                 added.map_err(|error| bad_file("ca-cert", path, explain_file(&error, "a certificate in it")))?;
             }

@@ -10,7 +10,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use webpki::{EndEntityCert, KeyUsage};
 
 /// Accepts a certificate that an authority signed, as webpki does, and the very certificates that the operator named:
 /// what `openssl req -x509` writes is both its own authority and a server's certificate, which webpki does not have.
@@ -84,5 +85,21 @@ fn concerns_issuer(error: &Error) -> bool {
             matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
         }
         _ => false,
+    }
+}
+
+/// Whether a certificate may sign others (RFC 5280 section 4.2.1.9): it says `CA:TRUE`, or is of version 1, which has no
+/// way to say so. webpki takes whatever is named as an authority for one.
+pub(super) fn may_sign(certificate: &CertificateDer<'_>) -> bool {
+    let Ok(parsed) = EndEntityCert::try_from(certificate) else { return true };
+    let mut time = UnixTime::since_unix_epoch(Duration::ZERO);
+    loop {
+        // As a server's: that fails at the dates, then at `CA:TRUE`, and at last for want of an authority.
+        match parsed.verify_for_usage(&[], &[], &[], time, KeyUsage::server_auth(), None, None) {
+            Err(webpki::Error::CertNotValidYet { not_before, .. }) => time = not_before,
+            Err(webpki::Error::CertExpired { not_after, .. }) => time = not_after,
+            Err(webpki::Error::CaUsedAsEndEntity) => return true,
+            _ => return false,
+        }
     }
 }
