@@ -8,11 +8,12 @@ use crate::{
     record::Attempt,
     request::is_token,
     target::check_request,
+    timer::Timers,
     transport::unwrap,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority};
 use hyper::upgrade::OnUpgrade;
-use std::io;
+use std::{io, sync::Arc};
 use websocket_protocol::{Role, handshake::accept_value};
 
 /// A request that becomes a WebSocket, with its place among the connections of an endpoint. Answer it with
@@ -31,6 +32,7 @@ pub(crate) struct Admission {
     pub(crate) attempt: Attempt,
     pub(crate) limits: Limits,
     pub(crate) permits: Permits,
+    pub(crate) timers: Arc<dyn Timers>,
 }
 
 impl Upgrade {
@@ -85,7 +87,7 @@ impl Upgrade {
     /// # Errors
     /// [`Reason::Transport`] when the client went away first.
     pub async fn accept(self) -> Result<Connection, ConnectError> {
-        let Admission { attempt, limits, permits } = self.admission;
+        let Admission { attempt, limits, permits, timers } = self.admission;
         let (transport, input) = match self.on_upgrade.await {
             Ok(upgraded) => unwrap(upgraded),
             Err(error) => {
@@ -96,7 +98,7 @@ impl Upgrade {
         };
         let record = attempt.opened(self.subprotocol.as_deref(), None);
         let driver = Driver::new(transport, input, Role::Server, limits, record);
-        Ok(Connection::open(driver, limits, self.target, self.subprotocol, permits))
+        Ok(Connection::open(driver, limits, self.target, self.subprotocol, timers.timer(), permits))
     }
 }
 

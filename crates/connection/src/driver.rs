@@ -7,6 +7,7 @@ mod tests;
 use crate::{
     CloseInfo, Error, Message, MessageRef,
     record::Record,
+    shared::{Drive, Notices},
     transport::{Transport, reset_when_dropped},
 };
 use bytes::BytesMut;
@@ -14,9 +15,9 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
-use tokio::{io::AsyncWrite, time::Instant};
+use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 use websocket_protocol::{
     Config, Role,
@@ -61,17 +62,6 @@ pub(crate) struct Driver {
     notices: Notices,
 }
 
-/// Who has something to do after a call of the driver.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Notices {
-    /// Those who wait to send or receive.
-    pub(crate) waiters: bool,
-    /// The connection's task: a deadline moved, reading may go on, or output waits.
-    pub(crate) task: bool,
-    /// A thread that is free to [`Driver::flush`]; the caller's own may be busy with a guest for long.
-    pub(crate) flush: bool,
-}
-
 impl Driver {
     /// `input` is what arrived behind the opening handshake.
     pub(crate) fn new(
@@ -81,7 +71,7 @@ impl Driver {
         limits: Limits,
         record: Record,
     ) -> Self {
-        let now = Instant::now().into_std();
+        let now = Driver::now();
         let mut protocol = Protocol::new(limits.config(role), Box::new(rand::random), now);
         if !input.is_empty() {
             protocol.receive_bytes(&input, now);
@@ -91,22 +81,6 @@ impl Driver {
 
     pub(crate) fn state(&self) -> State {
         self.protocol.state()
-    }
-
-    /// Who has something to do because of the calls since this was last called. Call it after every other call: logs and
-    /// counters are told here as well, and the transport is dropped once the connection is closed.
-    pub(crate) fn take_notices(&mut self) -> Notices {
-        while let Some(event) = self.protocol.poll_event() {
-            match event {
-                Event::Violated(violation) => self.record.violated(&violation),
-                _ => self.close_transport(),
-            }
-        }
-        self.record.publish(self.protocol.stats());
-        let changes = self.protocol.take_changes();
-        self.notices.waiters |= changes.callers;
-        self.notices.task |= changes.driver;
-        std::mem::take(&mut self.notices)
     }
 
     fn close_transport(&mut self) {
@@ -122,11 +96,6 @@ impl Driver {
         self.protocol.abort();
         let error = self.protocol.failure().cloned().map(Error::from);
         self.record.closed(self.protocol.closure(), self.protocol.stats(), error.as_ref());
-    }
-
-    /// Wakes the connection's task after this call: someone waits for less long than it sleeps.
-    pub(crate) fn wake_task(&mut self) {
-        self.notices.task = true;
     }
 
     /// The next message of those that were read ahead.
@@ -161,21 +130,15 @@ impl Driver {
         Some(outcome.map_err(Error::from))
     }
 
-    /// Writes the batch of messages that were sent.
-    pub(crate) fn flush(&mut self, cx: &mut Context<'_>) {
-        self.protocol.flush();
-        self.write(cx);
-    }
-
     /// Begins the closing handshake, unless it has begun; `None` sends a close frame without a code.
     pub(crate) fn close(&mut self, info: Option<&CloseInfo>, cx: &mut Context<'_>) {
-        self.protocol.close(info, Instant::now().into_std());
+        self.protocol.close(info, Driver::now());
         self.write(cx);
     }
 
     /// Closes because nobody holds the connection any more; received messages are dropped.
     pub(crate) fn abandon(&mut self, info: &CloseInfo, cx: &mut Context<'_>) {
-        self.protocol.abandon(info, Instant::now().into_std());
+        self.protocol.abandon(info, Driver::now());
         self.write(cx);
     }
 
@@ -189,34 +152,13 @@ impl Driver {
         self.protocol.abort();
     }
 
-    /// Does all the reading and writing that can be done now, and what time asks for. When it returns, `cx` is woken for
-    /// whatever comes next, deadlines excepted.
-    pub(crate) fn drive(&mut self, now: Instant, cx: &mut Context<'_>) {
-        let now = now.into_std();
-        self.protocol.flush();
-        self.protocol.resume(now);
-        loop {
-            self.write(cx);
-            self.read(now, cx);
-            self.protocol.handle_timeout(now);
-            if self.is_blocked || !self.protocol.wants_write() {
-                return;
-            }
-        }
-    }
-
-    /// When [`Driver::drive`] must be called again, whatever the transport does.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.protocol.poll_timeout().map(Instant::from_std)
-    }
-
     /// Writes until the output is empty or the transport accepts no more.
     fn write(&mut self, cx: &mut Context<'_>) {
         write(&mut self.protocol, &mut self.transport, &mut self.is_blocked, cx);
     }
 
     /// Reads until the transport has no more, or reading pauses.
-    fn read(&mut self, now: std::time::Instant, cx: &mut Context<'_>) {
+    fn read(&mut self, now: Instant, cx: &mut Context<'_>) {
         let Some(transport) = &mut self.transport else { return };
         while let Some(mut buffer) = self.protocol.read_buffer() {
             match poll_read_buf(Pin::new(&mut *transport), cx, &mut buffer) {
@@ -232,6 +174,54 @@ impl Driver {
     }
 }
 
+impl Drive for Driver {
+    fn drive(&mut self, now: Instant, cx: &mut Context<'_>) {
+        self.protocol.flush();
+        self.protocol.resume(now);
+        loop {
+            self.write(cx);
+            self.read(now, cx);
+            self.protocol.handle_timeout(now);
+            if self.is_blocked || !self.protocol.wants_write() {
+                return;
+            }
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) {
+        self.protocol.flush();
+        self.write(cx);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.protocol.poll_timeout()
+    }
+
+    fn is_closed(&self) -> bool {
+        self.protocol.state() == State::Closed
+    }
+
+    /// Logs and counters are told here as well, and the transport is dropped once the connection is closed.
+    fn take_notices(&mut self) -> Notices {
+        while let Some(event) = self.protocol.poll_event() {
+            match event {
+                Event::Violated(violation) => self.record.violated(&violation),
+                _ => self.close_transport(),
+            }
+        }
+        self.record.publish(self.protocol.stats());
+        let changes = self.protocol.take_changes();
+        self.notices.callers |= changes.callers;
+        self.notices.task |= changes.driver;
+        std::mem::take(&mut self.notices)
+    }
+
+    fn now() -> Instant {
+        // tokio's clock, which tests may pause.
+        tokio::time::Instant::now().into_std()
+    }
+}
+
 fn write(
     protocol: &mut Protocol,
     transport: &mut Option<Box<dyn Transport>>,
@@ -242,7 +232,7 @@ fn write(
     let outcome = poll_write(protocol, &mut **transport, cx);
     *is_blocked = outcome.is_pending();
     if let Poll::Ready(Err(error)) = outcome {
-        protocol.write_failed(error, Instant::now().into_std());
+        protocol.write_failed(error, Driver::now());
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
     policy::Policy,
     record::{Attempt, Warnings},
     request::Request,
+    timer::{ThreadTimers, Timers},
     tls::Tls,
     transport::{TcpConnection, TlsConnection, Transport},
 };
@@ -40,6 +41,7 @@ struct Host {
     /// One permit for each connection of any guest.
     total: Arc<Semaphore>,
     metrics: Metrics,
+    timers: Arc<dyn Timers>,
 }
 
 /// A dialled WebSocket before anything drives it.
@@ -65,12 +67,21 @@ impl Endpoint {
     /// # Errors
     /// [`SettingError`] for settings that contradict each other and for files that cannot be used.
     pub fn new(settings: Settings) -> Result<Self, SettingError> {
+        Endpoint::with_timers(settings, Arc::new(ThreadTimers))
+    }
+
+    /// [`Endpoint::new`] with timers of the embedder's, instead of those of a thread of the process.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::new`].
+    pub fn with_timers(settings: Settings, timers: Arc<dyn Timers>) -> Result<Self, SettingError> {
         settings.validate()?;
         let host = Arc::new(Host {
             policy: Policy::new(settings.allow.clone()),
             tls: Tls::new(&settings)?,
             total: Arc::new(Semaphore::new(settings.max_connections_total)),
             metrics: Metrics::default(),
+            timers,
             settings,
         });
         let guest = Arc::new(Semaphore::new(host.settings.max_connections));
@@ -111,7 +122,7 @@ impl Endpoint {
         };
         let record = attempt.opened(subprotocol.as_deref(), address);
         let driver = Driver::new(transport, input, Role::Client, limits, record);
-        Ok(Connection::open(driver, limits, url, subprotocol, permits))
+        Ok(Connection::open(driver, limits, url, subprotocol, self.host.timers.timer(), permits))
     }
 
     /// Dials `host:port` for a byte stream without a WebSocket: the same policy, DNS, proxy, limits and time limit.
@@ -186,7 +197,12 @@ impl Endpoint {
                 return Err(Refusal::FOREIGN);
             }
             match self.permits() {
-                Ok(permits) => Ok(Admission { attempt, limits: self.accepting_limits(), permits }),
+                Ok(permits) => Ok(Admission {
+                    attempt,
+                    limits: self.accepting_limits(),
+                    permits,
+                    timers: Arc::clone(&self.host.timers),
+                }),
                 Err(failure) => {
                     // The settings that it names are for operators.
                     attempt.failed(failure);

@@ -1,23 +1,20 @@
-//! The thread that sends what guests have left to leave together: theirs may be busy with them for long, and a worker
-//! of tokio keeps what it woke last to itself until its guest gives way.
+//! The thread that writes batches whose sender does not wait: a guest may compute for a long time after its last send, and a
+//! tokio worker keeps what it woke last to itself until its guest yields. It starts with the first batch.
 
 use parking_lot::{Condvar, Mutex};
 use std::{
     mem,
     sync::{Arc, LazyLock},
     thread,
-    time::Duration,
 };
+use websocket_protocol::connection::BATCH_DELAY;
 
-/// How long messages gather. A guest that waits for anything sends them itself, before.
-const GATHER: Duration = Duration::from_micros(500);
-
-/// Something with messages that have not left.
+/// A connection with a batch to write.
 pub(crate) trait Flush: Send + Sync {
-    /// Has them leave.
+    /// Writes the batch.
     fn flush(self: Arc<Self>);
 
-    /// Has them leave, unless another uses the connection right now; says whether it did.
+    /// Writes the batch, unless another thread uses the connection right now; returns whether it did.
     fn try_flush(self: Arc<Self>) -> bool;
 }
 
@@ -37,17 +34,17 @@ struct Flusher {
 
 #[derive(Default)]
 struct Due {
-    these: Vec<Arc<dyn Flush>>,
-    /// The thread sleeps until it is woken.
-    sleeps: bool,
+    connections: Vec<Arc<dyn Flush>>,
+    /// The thread waits until it is woken.
+    is_idle: bool,
 }
 
-/// Has these messages leave soon.
-pub(crate) fn flush_soon(this: Arc<dyn Flush>) {
-    let Some(flusher) = &*FLUSHER else { return this.flush() };
+/// Writes this connection's batch [`BATCH_DELAY`] from now, unless it was written before.
+pub(crate) fn flush_soon(connection: Arc<dyn Flush>) {
+    let Some(flusher) = &*FLUSHER else { return connection.flush() };
     let mut due = flusher.due.lock();
-    due.these.push(this);
-    if mem::take(&mut due.sleeps) {
+    due.connections.push(connection);
+    if mem::take(&mut due.is_idle) {
         drop(due);
         flusher.woken.notify_one();
     }
@@ -57,16 +54,16 @@ impl Flusher {
     fn run(&self) {
         loop {
             let mut due = self.due.lock();
-            while due.these.is_empty() {
-                due.sleeps = true;
+            while due.connections.is_empty() {
+                due.is_idle = true;
                 self.woken.wait(&mut due);
             }
             drop(due);
-            thread::sleep(GATHER);
-            let mut these = mem::take(&mut self.due.lock().these);
-            // Whoever is sending now has its turn later.
-            these.retain(|this| !Arc::clone(this).try_flush());
-            self.due.lock().these.append(&mut these);
+            thread::sleep(BATCH_DELAY);
+            let mut connections = mem::take(&mut self.due.lock().connections);
+            // A connection that is in use gets another try after the next delay.
+            connections.retain(|connection| !Arc::clone(connection).try_flush());
+            self.due.lock().connections.append(&mut connections);
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     metrics::Metrics,
     record::{Attempt, Warnings},
     request::Request,
+    timer::{ThreadTimers, Timers},
 };
 use bytes::BytesMut;
 use std::time::Duration;
@@ -29,7 +30,7 @@ impl Endpoint {
         let record = Attempt::begin(&Metrics::default(), &Warnings::default(), role, None).opened(None, None);
         let limits = self.limits(request.max_message_size, request.keepalive);
         let driver = Driver::new(Box::new(transport), BytesMut::new(), role, limits, record);
-        Ok(Connection::open(driver, limits, request.url.into(), None, ()))
+        Ok(Connection::open(driver, limits, request.url.into(), None, ThreadTimers.timer(), ()))
     }
 
     /// What a guest would get: the URL that it is shown, its time limit, its message limit and its keep-alive.

@@ -23,7 +23,6 @@
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 mod accept;
-mod alarm;
 mod connection;
 mod dial;
 mod driver;
@@ -45,7 +44,10 @@ mod record;
 mod refusal;
 mod request;
 mod settings;
+mod shared;
+mod sync;
 mod target;
+mod timer;
 pub mod tls;
 mod transport;
 mod wakers;
@@ -62,5 +64,6 @@ pub use policy::{Rule, RuleError};
 pub use request::ConnectConfig;
 pub use settings::{Proxy, ProxyDns, SETTINGS, Setting, SettingError, Settings};
 pub use target::check_request;
+pub use timer::{RuntimeTimers, ThreadTimers, Timer, Timers};
 pub use transport::{TcpConnection, TlsConnection};
 pub use websocket_protocol::{CloseInfo, Message, MessageRef};

@@ -1,14 +1,17 @@
-//! Who is woken when a connection's socket is ready: those who wait in a call, so that they are served without a
-//! detour. A guest may hold a call that it does not poll, so the connection's own task looks after them: at the first
-//! event of a busy time, and then at intervals. To wake it at each would cost as much as the call itself. Its alarm is
-//! that of the calls as well: what most of them wait for comes long before their time is up.
+//! Who is woken when a connection's socket is ready: the calls that wait, so that they are served without a detour.
+//!
+//! A guest may hold a call that it never polls again, so the connection's task polls the socket as well: at the first event of
+//! a busy time, and then at intervals. To wake it at each event would cost as much as the call itself. The task's timer is also
+//! that of the calls: most of them get what they wait for long before their time is over.
+//!
+//! docs/architecture.md has the argument why no wake-up is lost, and `tests/wakeups` checks this code by trying schedules.
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::{
     sync::Arc,
     task::{Wake, Waker},
+    time::Instant,
 };
-use tokio::time::Instant;
 
 #[derive(Default)]
 pub(crate) struct Wakers(Mutex<Waiting>);
@@ -18,12 +21,12 @@ struct Waiting {
     task: Option<Waker>,
     callers: Vec<Caller>,
     last_id: u64,
-    /// When the task wakes by itself.
-    alarm: Option<Instant>,
-    /// The socket was ready since the task last looked.
+    /// When the task's timer wakes it.
+    timer: Option<Instant>,
+    /// The socket was ready since the task last polled it.
     was_ready: bool,
-    /// The task will look by itself: where callers wait, the socket wakes them alone.
-    task_looks: bool,
+    /// The task will poll by itself: while calls wait, the socket wakes them alone.
+    task_polls: bool,
 }
 
 struct Caller {
@@ -33,15 +36,15 @@ struct Caller {
     until: Option<Instant>,
 }
 
-/// When the task looks next.
+/// When the task polls the socket next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Look {
-    /// In an interval from now.
-    Again,
-    /// When it was to look anyway.
-    AsBefore,
-    /// When the socket is ready.
-    WhenWoken,
+pub(crate) enum NextPoll {
+    /// An interval from now.
+    AfterInterval,
+    /// As was decided before.
+    Unchanged,
+    /// When the socket wakes it.
+    OnWake,
 }
 
 impl Wakers {
@@ -54,29 +57,30 @@ impl Wakers {
         }
     }
 
-    /// Notes that the task has driven the connection; `is_due` if it was to look by now.
-    pub(crate) fn look(&self, is_due: bool) -> Look {
+    /// Notes that the task has polled the socket, and whether it was due to; returns when it polls next.
+    pub(crate) fn polled(&self, is_due: bool) -> NextPoll {
         let mut waiting = self.0.lock();
         let was_ready = std::mem::take(&mut waiting.was_ready);
-        let look = match (was_ready, is_due) {
-            (true, true) => Look::Again,
-            (_, false) => Look::AsBefore,
-            (false, true) => Look::WhenWoken,
+        let next = match (was_ready, is_due) {
+            (true, true) => NextPoll::AfterInterval,
+            (_, false) => NextPoll::Unchanged,
+            (false, true) => NextPoll::OnWake,
         };
-        waiting.task_looks = look != Look::WhenWoken;
-        look
+        waiting.task_polls = next != NextPoll::OnWake;
+        next
     }
 
-    /// When the task wakes by itself: at what it has to do, and when a wait is over. Those that are by now are woken.
-    pub(crate) fn set_alarm(&self, own: Option<Instant>, now: Instant) -> Option<Instant> {
+    /// Returns when the task's timer must wake it: at its own deadline, and when the time of a waiting call is over. Wakes
+    /// the calls whose time is over now.
+    pub(crate) fn set_timer(&self, own: Option<Instant>, now: Instant) -> Option<Instant> {
         let mut waiting = self.0.lock();
         let is_over = |caller: &mut Caller| caller.until.is_some_and(|until| until <= now);
         let over: Vec<_> = waiting.callers.extract_if(.., is_over).collect();
-        waiting.alarm = waiting.callers.iter().filter_map(|caller| caller.until).chain(own).min();
-        let alarm = waiting.alarm;
+        waiting.timer = waiting.callers.iter().filter_map(|caller| caller.until).chain(own).min();
+        let timer = waiting.timer;
         drop(waiting);
         wake(over);
-        alarm
+        timer
     }
 
     /// Wakes the connection's task.
@@ -87,7 +91,7 @@ impl Wakers {
         }
     }
 
-    /// Wakes everyone who waits in a call.
+    /// Wakes every call that waits.
     pub(crate) fn wake_callers(&self) {
         wake(std::mem::take(&mut self.0.lock().callers));
     }
@@ -106,7 +110,7 @@ impl Wake for Wakers {
         let (task, callers) = {
             let mut waiting = self.0.lock();
             waiting.was_ready = true;
-            let spares_task = waiting.task_looks && !waiting.callers.is_empty();
+            let spares_task = waiting.task_polls && !waiting.callers.is_empty();
             (waiting.task.clone().filter(|_| !spares_task), std::mem::take(&mut waiting.callers))
         };
         // A tokio worker runs first what was woken last.
@@ -115,20 +119,21 @@ impl Wake for Wakers {
     }
 }
 
-/// One call's place among those who wait.
-pub(crate) struct Place<'a> {
+/// The registration of one call that waits.
+pub(crate) struct Registration<'a> {
     wakers: &'a Wakers,
     id: Option<u64>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Registration<'a> {
     pub(crate) fn new(wakers: &'a Wakers) -> Self {
-        Place { wakers, id: None }
+        Registration { wakers, id: None }
     }
 
-    /// Waits with `waker` until [`Wakers::wake_callers`], or until then; whether the task must set its alarm anew for it.
+    /// Registers `waker` until [`Wakers::wake_callers`], or until the time is over. Returns whether the task must set its timer
+    /// anew.
     #[must_use]
-    pub(crate) fn wait(&mut self, waker: &Waker, until: Option<Instant>) -> bool {
+    pub(crate) fn register(&mut self, waker: &Waker, until: Option<Instant>) -> bool {
         let mut waiting = self.wakers.0.lock();
         let id = match self.id {
             Some(id) => id,
@@ -142,25 +147,25 @@ impl<'a> Place<'a> {
             Some(own) => own.waker.clone_from(waker),
             None => waiting.callers.push(Caller { id, waker: waker.clone(), until }),
         }
-        until.is_some_and(|until| waiting.alarm.is_none_or(|alarm| alarm > until))
+        until.is_some_and(|until| waiting.timer.is_none_or(|timer| timer > until))
     }
 
-    /// Ends the wait of a call that has got what it waited for.
-    pub(crate) fn leave(&mut self) {
+    /// Ends the wait of a call that returns.
+    pub(crate) fn end(&mut self) {
         if let Some(id) = self.id.take() {
             self.wakers.0.lock().callers.retain(|caller| caller.id != id);
         }
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Registration<'_> {
     fn drop(&mut self) {
         let Some(id) = self.id.take() else { return };
         let mut waiting = self.wakers.0.lock();
         let count = waiting.callers.len();
         waiting.callers.retain(|caller| caller.id != id);
         if waiting.callers.len() == count {
-            // It was woken, and whoever is given up does nothing.
+            // This call was woken and then dropped: it has taken a wake-up that it does not use.
             drop(waiting);
             self.wakers.wake_task();
         }

@@ -97,7 +97,7 @@ async fn the_first_part_of_a_large_message_is_written_early_when_the_peer_has_an
     let whole = vec![HEADER + large.len()];
     for (answers, expected) in [(0, &parts), (0, &whole), (1, &whole), (2, &parts)] {
         transport.input.lock().extend(TEXT.repeat(answers));
-        driver.drive(Instant::now(), &mut cx);
+        driver.drive(Driver::now(), &mut cx);
         assert_eq!(driver.put_message(MessageRef::Binary(&large), &mut cx), Some(Ok(())));
         assert_eq!(std::mem::take(&mut *transport.writes.lock()), *expected);
     }
@@ -130,7 +130,7 @@ async fn a_flood_of_pings_lets_others_have_the_lock_and_goes_on_by_itself() {
     let mut turns = 0;
     woken.0.store(true, Relaxed);
     while woken.0.swap(false, Relaxed) {
-        driver.drive(Instant::now(), &mut cx);
+        driver.drive(Driver::now(), &mut cx);
         turns += 1;
     }
     driver.take_notices();
