@@ -13,13 +13,23 @@ PAR := wasmcloud-websocket-provider.par.gz
 CLIPPY_BUILD := CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings RUSTC_WORKSPACE_WRAPPER=clippy-driver cargo build
 TRANSPORT_WASM := $(TRANSPORTS:%=-p %) --target wasm32-wasip1 --release
 
-.PHONY: help run test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run check test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-run: build ## run the example guest against an echo server, over ws:// and wss://
+# The whole workspace is selected, so that `make test` uses these builds again; only the program and one guest are built.
+run: setup ## build the program and one guest, and run it against an echo server, over ws:// and wss://
+	@echo "building the program and a guest (the first time takes some minutes)"
+	@cargo build -p guest-example --target wasm32-wasip2 --release
+	@cargo build $(HOST) --bin websocket-provider
 	@scripts/run
+
+check: setup ## the fast gate before a commit: formatting, clippy, unit tests, and the protocol without a host
+	cargo fmt --all --check
+	cargo clippy $(HOST) --all-targets -- -D warnings
+	cargo test $(HOST) --lib --test simulation
+	cargo build -p websocket-protocol --target wasm32-unknown-unknown
 
 test: build ## run every test
 	cargo test $(HOST)
@@ -110,6 +120,7 @@ lint: setup ## formatting and clippy, warnings denied
 	cargo fmt --all --check
 	cargo clippy $(HOST) --all-targets -- -D warnings
 	cargo clippy -p websocket-connection -- -D warnings # without the features that the workspace's tests turn on
+	cargo clippy -p websocket-protocol --target wasm32-unknown-unknown -- -D warnings
 	cargo clippy $(WASM) -- -D warnings
 	cargo clippy $(CORE_WASM) -- -D warnings
 	cargo clippy $(TRANSPORT_WASM) -- -D warnings
