@@ -96,6 +96,11 @@ impl Running {
         Running::spawn(command)
     }
 
+    /// Starts the program by this command, which [`program`] began.
+    pub fn of(command: Command) -> Running {
+        Running::spawn(command)
+    }
+
     /// Starts the program by a command that ends with the program and its arguments.
     pub fn start_in(wrapper: &[&str], args: &[&str]) -> Running {
         let program = program();

@@ -4,10 +4,14 @@
 
 use futures_util::{SinkExt, StreamExt};
 use std::time::{Duration, Instant};
-use tests::{Running, soon};
+use tests::{Running, program, soon};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
 };
 use tokio_tungstenite::{
     client_async,
@@ -53,4 +57,28 @@ async fn a_request_that_is_no_handshake_is_told_so() {
     let mut answer = String::new();
     soon(tcp.read_to_string(&mut answer)).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 426 ") && answer.contains("this is a WebSocket"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_tls_session_that_fails_is_logged_in_words() {
+    let mut command = program();
+    command.args(["echo", "--tls"]).env("RUST_LOG", "info");
+    let mut echo = Running::of(command);
+    let url = echo.line("listening on ").await;
+    let address = url.trim_start_matches("wss://").trim_end_matches('/').to_owned();
+    let connect = async || TcpStream::connect(&address).await.unwrap();
+    // In plain text.
+    let mut tcp = connect().await;
+    tcp.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    echo.logs("TLS failed: the client does not speak TLS; it has to use wss:// or https:// for this port").await;
+    // Without a word.
+    drop(connect().await);
+    echo.logs("TLS failed: the client closed the connection during the TLS handshake").await;
+    // Without trust.
+    let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into());
+    let config = config.with_safe_default_protocol_versions().unwrap();
+    let config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    TlsConnector::from(std::sync::Arc::new(config)).connect(name, connect().await).await.unwrap_err();
+    echo.logs("TLS failed: the client does not accept this server's certificate; have it trust the authority").await;
 }

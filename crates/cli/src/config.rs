@@ -213,6 +213,20 @@ mod tests {
         }
     }
 
+    /// What a shell's `<(command)` names.
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_read_like_a_file() {
+        use std::{io::Write, os::fd::AsRawFd};
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"receive-wait = \"5s\"").unwrap();
+        drop(writer);
+        let path = format!("/dev/fd/{}", reader.as_raw_fd());
+        let command = arguments(Command::new("test"), |_| true);
+        let matches = command.get_matches_from(["test", "--config", &path]);
+        assert_eq!(settings(&matches).unwrap().receive_wait, Duration::from_secs(5));
+    }
+
     #[test]
     fn a_complaint_shows_no_password() {
         for value in

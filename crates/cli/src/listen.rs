@@ -9,7 +9,9 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, io, net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, error::Error as _, io, net::SocketAddr, path::Path, pin::pin, sync::Arc, time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -146,11 +148,19 @@ async fn http(
     builder.timer(TokioTimer::new()).header_read_timeout(CLIENT_WAIT);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(transport), answer).with_upgrades());
     tokio::select! {
-        served = &mut connection => return Ok(served?),
+        served = &mut connection => return served.map_err(ended),
         _ = stop.wait_for(|stop| *stop) => {}
     }
     connection.as_mut().graceful_shutdown();
-    Ok(connection.await?)
+    connection.await.map_err(ended)
+}
+
+/// Why a client's connection ended, those reasons in words that are of its TLS session.
+fn ended(error: hyper::Error) -> anyhow::Error {
+    match error.source().and_then(|cause| cause.downcast_ref()) {
+        Some(cause) => anyhow!("the connection failed: {}", explain(cause, Side::Server)),
+        None => error.into(),
+    }
 }
 
 /// TLS with a certificate chain and a key of PEM files.

@@ -11,6 +11,9 @@ use websocket_connection::{SettingError, Settings};
 /// The name of [`LinkConfig::idle_timeout`].
 const IDLE_TIMEOUT: &str = "idle-timeout";
 
+/// The longest duration, which is that of the core's settings.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// What a link grants, and for how long.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct LinkConfig {
@@ -51,8 +54,10 @@ impl LinkConfig {
 fn idle(value: &str) -> Result<Duration> {
     humantime::parse_duration(value.trim())
         .ok()
-        .filter(|idle| *idle >= Duration::from_secs(1))
-        .with_context(|| format!("`{IDLE_TIMEOUT}` cannot be {value:?}: write a duration of at least 1s, such as 5m"))
+        .filter(|idle| (Duration::from_secs(1)..=LONGEST).contains(idle))
+        .with_context(|| {
+            format!("`{IDLE_TIMEOUT}` cannot be {value:?}: write a duration from 1s to 365days, such as 5m")
+        })
 }
 
 #[cfg(test)]
@@ -88,8 +93,9 @@ mod tests {
     fn a_mistake_is_told_with_its_remedy() {
         for (name, value, why) in [
             ("recieve-wait", "1s", "there is no setting `recieve-wait`; did you mean `receive-wait`? A link has"),
-            ("idle-timeout", "never", "`idle-timeout` cannot be \"never\": write a duration of at least 1s"),
+            ("idle-timeout", "never", "`idle-timeout` cannot be \"never\": write a duration from 1s to 365days"),
             ("idle-timeout", "10ms", "`idle-timeout` cannot be \"10ms\""),
+            ("idle-timeout", "366days", "`idle-timeout` cannot be \"366days\""),
             ("allow", "http://x", "`allow` cannot be"),
             ("connect-timeout", "5m", "connect-timeout is over connect-timeout-max"),
         ] {
