@@ -140,6 +140,12 @@ impl Connection {
         Ok(())
     }
 
+    /// Ends the connection at once, without a closing handshake: whatever has not been sent is dropped, and the peer
+    /// gets a reset. For a peer that had its time to read or to close.
+    pub fn abort(&self) {
+        self.shared.with(|driver, _| driver.abort());
+    }
+
     /// Where the connection is in its life.
     pub fn state(&self) -> ConnectionState {
         match self.shared.lock().state() {

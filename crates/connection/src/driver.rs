@@ -147,6 +147,14 @@ impl Driver {
         self.record.send_timed_out();
     }
 
+    /// Ends without waiting for the peer any longer: it gets a reset.
+    pub(crate) fn abort(&mut self) {
+        if let Some(transport) = &self.transport {
+            reset_when_dropped(&**transport);
+        }
+        self.protocol.abort();
+    }
+
     /// Ends because the runtime that drove the connection has stopped.
     pub(crate) fn stop(&mut self) {
         self.protocol.abort();
@@ -254,7 +262,7 @@ fn poll_write(
     }
     if protocol.wants_half_close() {
         ready!(Pin::new(&mut transport).poll_shutdown(cx))?;
-        protocol.half_closed();
+        protocol.half_closed(Driver::now());
     }
     Poll::Ready(Ok(()))
 }

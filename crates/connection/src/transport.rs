@@ -48,6 +48,12 @@ impl TcpConnection {
     }
 }
 
+impl AsRef<TcpStream> for TcpConnection {
+    fn as_ref(&self) -> &TcpStream {
+        &self.tcp
+    }
+}
+
 impl AsyncRead for TcpConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_read(cx, into)

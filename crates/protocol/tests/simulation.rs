@@ -227,7 +227,7 @@ impl End {
         }
         if self.connection.wants_half_close() && !self.connection.wants_flush() && out.ended.is_none() {
             out.ended = Some(out.arrival(now, random));
-            self.connection.half_closed();
+            self.connection.half_closed(now);
             moved = true;
         }
         if self.connection.state() == State::Closed && out.ended.is_none() {

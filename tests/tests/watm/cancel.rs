@@ -1,6 +1,7 @@
 //! Transports that are cancelled, whatever they are at.
 
 use crate::*;
+use std::time::Instant;
 
 #[tokio::test]
 async fn connections_are_cancelled_in_order_whatever_they_are_at() {
@@ -29,8 +30,9 @@ async fn a_connection_is_cancelled_while_its_peer_does_not_read() {
     // Until the kernel's buffers and the transport's are full.
     let part = bytes(1 << 20);
     while timeout(Duration::from_millis(500), caller.write_all(&part)).await.is_ok() {}
-    let (status, log) = dialer.program.interrupt().await;
-    assert!(status.success() && log.contains("did not end within 5s after it was cancelled"), "{status}: {log}");
+    let asked = Instant::now();
+    dialer.end().await;
+    assert!(asked.elapsed() < Duration::from_secs(5), "it took {:?}", asked.elapsed());
 }
 
 #[tokio::test]

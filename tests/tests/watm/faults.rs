@@ -10,7 +10,7 @@ async fn a_worker_that_fails_or_never_ends_costs_its_connection_alone() {
     for (worker, said) in [
         ("unreachable", Some("`_water_worker` of the transport failed: wasm trap")),
         ("(i32.const 12345)", None),
-        ("(loop (br 0)) (i32.const 0)", Some("did not end within 5s")),
+        ("(loop (br 0)) (i32.const 0)", Some("did not return within 5s after it was cancelled")),
     ] {
         let module = transport(&folder, worker);
         let dialer = Watm::start_with(&module, "dial", "tcp://127.0.0.1:0", &server, &[]).await;

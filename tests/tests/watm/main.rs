@@ -8,6 +8,7 @@ mod faults;
 mod idle;
 mod load;
 mod refusals;
+mod resets;
 mod roles;
 
 use std::{

@@ -13,29 +13,29 @@ async fn what_cannot_work_is_refused_with_a_reason() {
     let large = folder.path().join("large");
     std::fs::write(&large, vec![0; (1 << 20) + 1]).unwrap();
     let large = large.to_str().unwrap();
-    let (tcp, ws) = ("tcp://127.0.0.1:0", "wss://127.0.0.1:0/t");
+    let (tcp, ws, remote) = ("tcp://127.0.0.1:0", "wss://127.0.0.1:0/t", "tcp://127.0.0.1:9");
     for (args, code, said) in [
         (
-            &["dial", other, "--local", tcp, "--remote", tcp][..],
+            &["dial", other, "--local", tcp, "--remote", remote][..],
             1,
             "does not export `memory`; it does not export `_water_v0`",
         ),
-        (&["dial", module, "--local", ws, "--remote", tcp], 1, "callers connect over TCP"),
-        (&["listen", module, "--local", ws, "--remote", tcp], 1, "needs a certificate"),
-        (&["dial", module, "--local", "127.0.0.1:0", "--remote", tcp], 2, "write tcp://HOST:PORT"),
-        (&["dial", module, "--local", tcp, "--remote", tcp, "--config-file", "/does/not/exist"], 1, "No such file"),
+        (&["dial", module, "--local", ws, "--remote", remote], 2, "write tcp://HOST:PORT"),
+        (&["listen", module, "--local", ws, "--remote", remote], 2, "needs a certificate"),
+        (&["dial", module, "--local", "127.0.0.1:0", "--remote", remote], 2, "write tcp://HOST:PORT"),
+        (&["dial", module, "--local", tcp, "--remote", remote, "--config-file", "/does/not/exist"], 1, "No such file"),
         (
-            &["dial", module, "--local", tcp, "--remote", tcp, "--config-file", "/"],
+            &["dial", module, "--local", tcp, "--remote", remote, "--config-file", "/"],
             1,
             "configuration /; give --config-file",
         ),
         // It can be opened, and not be read.
         (
-            &["dial", module, "--local", tcp, "--remote", tcp, "--config-file", "/proc/self/mem"],
+            &["dial", module, "--local", tcp, "--remote", remote, "--config-file", "/proc/self/mem"],
             1,
             "configuration /proc",
         ),
-        (&["dial", module, "--local", tcp, "--remote", tcp, "--config-file", large], 1, "is larger than 1.0 MiB"),
+        (&["dial", module, "--local", tcp, "--remote", remote, "--config-file", large], 1, "is larger than 1.0 MiB"),
         (&["fly", module], 2, "fly"),
     ] {
         let output = soon(program().arg("watm").args(args).output()).await.unwrap();

@@ -81,7 +81,7 @@ pub enum LoadError {
     #[error("it does not start: {0:#}")]
     Start(wasmtime::Error),
     /// It is no valid WebAssembly.
-    #[error("it does not compile: {0}")]
+    #[error("it does not compile: {0:#}")]
     Compile(wasmtime::Error),
     /// It imports a call of the ABI in a form that is none of its.
     #[error("it imports `{module}.{name}` as {found}, which the pointer-payload ABI has as {expected}")]

@@ -17,6 +17,7 @@ impl Errno {
     pub(super) const NOTSOCK: Errno = Errno(57);
     pub(super) const PIPE: Errno = Errno(64);
     pub(super) const SPIPE: Errno = Errno(70);
+    pub(super) const TIMEDOUT: Errno = Errno(73);
     const CONNABORTED: Errno = Errno(13);
     const CONNRESET: Errno = Errno(15);
 }
@@ -27,6 +28,7 @@ impl From<&io::Error> for Errno {
             io::ErrorKind::ConnectionReset => Errno::CONNRESET,
             io::ErrorKind::ConnectionAborted => Errno::CONNABORTED,
             io::ErrorKind::BrokenPipe | io::ErrorKind::WriteZero | io::ErrorKind::NotConnected => Errno::PIPE,
+            io::ErrorKind::TimedOut => Errno::TIMEDOUT,
             _ => Errno::IO,
         }
     }

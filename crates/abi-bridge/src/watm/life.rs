@@ -5,12 +5,11 @@ use super::{
     descriptors::Descriptors,
     host, preview1,
     state::{Dial, State},
-    stream::Stream,
+    stream::{Closing, Stream},
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::{
-    future::poll_fn,
     io,
     sync::{
         Arc,
@@ -20,7 +19,8 @@ use std::{
 };
 use tokio::{
     io::{AsyncWriteExt, DuplexStream, duplex},
-    task::JoinHandle,
+    sync::watch,
+    task::{JoinError, JoinHandle, JoinSet},
     time::{Instant, timeout},
 };
 use wasmtime::{InstancePre, Linker, Result, Store, StoreLimitsBuilder, Val};
@@ -39,11 +39,21 @@ pub struct Limits {
     pub memory: usize,
     /// How long it may take until its worker runs, the network's dialling included.
     pub opening: Duration,
+    /// How long one of its writes may wait for a peer that does not read.
+    pub writing: Duration,
+    /// How long its streams may take to end once it has closed them, or its worker has returned: to send what it wrote,
+    /// and for WebSockets to close.
+    pub closing: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { memory: 256 * 1024 * 1024, opening: Duration::from_secs(60) }
+        Limits {
+            memory: 256 * 1024 * 1024,
+            opening: Duration::from_secs(60),
+            writing: Duration::from_secs(30),
+            closing: Duration::from_secs(10),
+        }
     }
 }
 
@@ -100,8 +110,8 @@ pub enum RunError {
     /// It did not open in time.
     #[error("the transport did not open within {}", humantime::format_duration(*.0))]
     Timeout(Duration),
-    /// It had to be dropped: in time after it was cancelled it did not end, or what it had written could not leave.
-    #[error("the connection did not end within {} after it was cancelled", humantime::format_duration(*.0))]
+    /// It had to be dropped: its worker did not return in time after it was cancelled.
+    #[error("the transport did not return within {} after it was cancelled", humantime::format_duration(*.0))]
     NotCancelled(Duration),
 }
 
@@ -220,10 +230,12 @@ impl Blueprint {
         accepted: Option<Box<dyn Transport>>,
     ) -> Result<Running, RunError> {
         let limit = self.options.limits.opening;
-        let opening = self.begin(entry, caller, dial, accepted);
+        let (cancelled, is_cancelled) = watch::channel(false);
+        let opening = self.begin(entry, caller, dial, accepted, is_cancelled);
         let (instance, cancel) = timeout(limit, opening).await.map_err(|_| RunError::Timeout(limit))??;
         let deferred = Arc::clone(&instance.store.data().deferred);
-        Ok(Running { task: tokio::spawn(worker(instance)), cancel, deferred })
+        let task = tokio::spawn(worker(instance));
+        Ok(Running { task, returned: None, closing: JoinSet::new(), cancel, cancelled, deferred })
     }
 
     /// An instance that is ready for its worker, and the host's end of its cancel stream.
@@ -233,6 +245,7 @@ impl Blueprint {
         caller: Option<Box<dyn Transport>>,
         dial: Option<Dial>,
         accepted: Option<Box<dyn Transport>>,
+        cancelled: watch::Receiver<bool>,
     ) -> Result<(Instance, DuplexStream), RunError> {
         let limits = StoreLimitsBuilder::new()
             .memory_size(self.options.limits.memory)
@@ -242,7 +255,8 @@ impl Blueprint {
             .tables(MAX_TABLES)
             .build();
         let config = self.options.config.clone();
-        let descriptors = Descriptors::default();
+        let Limits { writing, closing, .. } = self.options.limits;
+        let descriptors = Descriptors::new(Closing { limit: closing, cancelled }, writing);
         let deferred = Arc::default();
         let state = State {
             limits,
@@ -279,16 +293,17 @@ impl Blueprint {
     }
 }
 
-async fn worker(mut instance: Instance) -> Result<End, RunError> {
+/// Runs the worker to its end; gives that, and the streams that have something left to send.
+async fn worker(mut instance: Instance) -> Result<(End, JoinSet<()>), RunError> {
     let code = instance.call("_water_worker", &[]).await?;
-    let descriptors = &mut instance.store.data_mut().descriptors;
-    poll_fn(|cx| descriptors.poll_send(cx)).await;
-    Ok(match code {
+    let end = match code {
         0 => End::Normal,
         CANCELLED => End::Cancelled,
         PEER_GONE => End::PeerGone,
         code => End::Code(code),
-    })
+    };
+    // The instance, and its memory, are not needed any longer.
+    Ok((end, instance.store.data_mut().descriptors.close_all()))
 }
 
 struct Instance {
@@ -341,8 +356,13 @@ fn failed(call: &'static str, error: &wasmtime::Error) -> RunError {
 
 /// A connection through a transport, whose worker runs on a task of its own. Dropped, it is ended at once.
 pub struct Running {
-    task: JoinHandle<Result<End, RunError>>,
+    task: JoinHandle<Result<(End, JoinSet<()>), RunError>>,
+    /// How its worker returned.
+    returned: Option<End>,
+    /// The streams that have something left to send.
+    closing: JoinSet<()>,
     cancel: DuplexStream,
+    cancelled: watch::Sender<bool>,
     deferred: Arc<AtomicBool>,
 }
 
@@ -352,23 +372,38 @@ impl Running {
         self.deferred.load(Relaxed)
     }
 
-    /// Waits for its end. Cancel safe, but to be called no more once it has given one.
+    /// Waits for its end: its worker has returned, and what it wrote was sent, or could not be within
+    /// [`Limits::closing`]. Cancel safe, but to be called no more once it has failed.
     ///
     /// # Errors
     /// [`RunError::Failed`] for a worker that trapped.
     pub async fn ended(&mut self) -> Result<End, RunError> {
-        let joined = (&mut self.task).await;
-        joined.unwrap_or_else(|error| Err(RunError::Failed { call: "_water_worker", cause: error.to_string() }))
+        let end = self.returned().await?;
+        while self.closing.join_next().await.is_some() {}
+        Ok(end)
     }
 
-    /// Asks it to end, and drops it when it has not after `limit`.
+    /// Waits until the worker has returned. Cancel safe.
+    async fn returned(&mut self) -> Result<End, RunError> {
+        if let Some(end) = self.returned {
+            return Ok(end);
+        }
+        let failed = |error: JoinError| RunError::Failed { call: "_water_worker", cause: error.to_string() };
+        let (end, closing) = (&mut self.task).await.map_err(failed)??;
+        self.closing = closing;
+        Ok(*self.returned.insert(end))
+    }
+
+    /// Asks its worker to return, and drops it when it has not after `limit`. What it wrote has little time left then.
     ///
     /// # Errors
     /// [`RunError::NotCancelled`] when it had to be dropped, and those of [`Running::ended`].
     pub async fn cancel(mut self, limit: Duration) -> Result<End, RunError> {
+        self.cancelled.send_replace(true);
         // A transport that has closed the stream ends by itself, or is dropped.
         let _ = self.cancel.write_all(&[1]).await;
-        timeout(limit, self.ended()).await.unwrap_or(Err(RunError::NotCancelled(limit)))
+        timeout(limit, self.returned()).await.unwrap_or(Err(RunError::NotCancelled(limit)))?;
+        self.ended().await
     }
 }
 

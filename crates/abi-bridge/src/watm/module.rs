@@ -36,7 +36,7 @@ pub struct Roles {
 #[non_exhaustive]
 pub enum LoadError {
     /// It is no valid WebAssembly.
-    #[error("it does not compile: {0}")]
+    #[error("it does not compile: {0:#}")]
     Compile(wasmtime::Error),
     /// It is one of a later version.
     #[error("it is a transport of a later version of WATM (it has `{0}`), and this host runs v0: build it for v0")]
@@ -60,6 +60,11 @@ impl Module {
     /// What it can do.
     pub fn roles(&self) -> Roles {
         self.roles
+    }
+
+    /// Whether it can read a configuration.
+    pub fn reads_config(&self) -> bool {
+        self.module.imports().any(|import| (import.module(), import.name()) == ("env", "pull_config"))
     }
 
     /// The module that was compiled.

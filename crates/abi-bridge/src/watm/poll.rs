@@ -100,8 +100,7 @@ fn ready_events(
     is_due: bool,
     cx: &mut Context<'_>,
 ) -> Vec<(usize, Event)> {
-    // Not ready is no news: whoever is full then wakes it.
-    let _ = state.descriptors.poll_send(cx);
+    state.descriptors.poll_send(cx);
     // A stream that can be written to, or is at its end, stays so. A transport that keeps asking, though it has nothing
     // to write or knows the end, would never sleep: it is told again when something else has happened, as long as
     // something else can.

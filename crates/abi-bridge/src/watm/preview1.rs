@@ -110,8 +110,8 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
 }
 
 fn descriptors(linker: &mut Linker<State>) -> Result<()> {
-    linker.func_wrap_async(MODULE, "fd_close", |mut caller: Caller<'_, State>, (fd,): (i32,)| {
-        Box::new(async move { errno(caller.data_mut().descriptors.close(fd).await) })
+    linker.func_wrap(MODULE, "fd_close", |mut caller: Caller<'_, State>, fd: i32| {
+        errno(caller.data_mut().descriptors.close(fd))
     })?;
     linker.func_wrap(MODULE, "fd_fdstat_get", |mut caller: Caller<'_, State>, fd: i32, pointer: u32| {
         const CHARACTER_DEVICE: u8 = 2;

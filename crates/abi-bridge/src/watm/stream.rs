@@ -1,16 +1,25 @@
 //! A byte stream as a module has it: what is there can be asked for without waiting, and what is written leaves as
 //! there is room.
 
-use super::errno::Errno;
+use super::{WebSocketTransport, errno::Errno};
 use bytes::{Buf, Bytes, BytesMut};
 use std::{
+    any::Any,
     collections::VecDeque,
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
 use tokio_util::io::{poll_read_buf, poll_write_buf};
+use websocket_connection::TcpConnection;
 
 /// How much is read at once.
 const READ_SIZE: usize = 16 * 1024;
@@ -20,11 +29,34 @@ const FULL: usize = 64 * 1024;
 const MAX_UNSENT: usize = 2 << 20;
 /// What a write that waits costs beside its bytes.
 const WRITE_COST: usize = 64;
+/// How many reads in a row are discarded before other tasks have a turn.
+const DISCARDS: usize = 16;
+/// How long a TCP peer has to end its direction after the end of the other, before the socket is closed: one that is
+/// closed with unread bytes is reset, and a reset can take from the peer what it has not read yet.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long a closed stream has to send what waits once its connection is cancelled.
+const CANCELLED_WAIT: Duration = Duration::from_secs(2);
 
 /// What carries bytes: TCP, a WebSocket, or a pipe of the host's.
-pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
+    /// Itself, for what only some kinds of transport can do.
+    fn as_any(&self) -> &dyn Any;
+}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// How a stream ends that its transport has closed.
+#[derive(Clone)]
+pub(super) struct Closing {
+    /// How long it may take.
+    pub(super) limit: Duration,
+    /// Whether the connection was cancelled.
+    pub(super) cancelled: watch::Receiver<bool>,
+}
 
 pub(super) struct Stream {
     transport: Box<dyn Transport>,
@@ -143,11 +175,15 @@ impl Stream {
     /// Lets what was written leave, and then the end of it; ready once nothing waits.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Err(error) = ready!(self.poll_transport(cx)) {
-            self.failed = Some((&error).into());
-            self.unsent = VecDeque::new();
-            (self.cost, self.flushing, self.ending) = (0, false, false);
+            self.write_failed(&error);
         }
         Poll::Ready(())
+    }
+
+    fn write_failed(&mut self, error: &io::Error) {
+        self.failed = Some(error.into());
+        self.unsent = VecDeque::new();
+        (self.cost, self.flushing, self.ending) = (0, false, false);
     }
 
     fn poll_transport(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -178,5 +214,91 @@ impl Stream {
     pub(super) fn end_reading(&mut self) {
         self.ahead = BytesMut::new();
         self.ended = Some(Ok(()));
+    }
+
+    /// Whether reading it gives an error, which no other stream has to have capacity for.
+    pub(super) fn has_failed(&self) -> bool {
+        self.ahead.is_empty() && matches!(self.ended, Some(Err(_)))
+    }
+
+    /// Notices that a TCP peer has reset the connection, though nothing is read.
+    pub(super) fn notice_reset(&mut self) {
+        let reset = self.tcp().and_then(|tcp| tcp.take_error().ok().flatten());
+        if let Some(error) = reset {
+            self.ahead = BytesMut::new();
+            self.ended = Some(Err((&error).into()));
+            self.write_failed(&error);
+        }
+    }
+
+    /// Sends what waits and then the end of it, closes, and waits for the peer to do the same, within limits. What comes
+    /// meanwhile is discarded: a peer that does not read before it has sent gets on.
+    pub(super) async fn close(mut self, mut closing: Closing) {
+        let deadline = Instant::now() + closing.limit;
+        // The end that the transport saw may be its own doing.
+        self.ended = None;
+        self.end_writing();
+        let cancelled = async {
+            // Without anyone who could cancel, the task is ended.
+            let _ = closing.cancelled.wait_for(|cancelled| *cancelled).await;
+            sleep(CANCELLED_WAIT).await;
+        };
+        let sent = tokio::select! {
+            sent = timeout_at(deadline, poll_fn(|cx| self.poll_send_discarding(cx))) => sent.is_ok(),
+            () = cancelled => false,
+        };
+        if !sent {
+            tracing::info!(
+                bytes = self.cost,
+                "the peer of a closed stream did not read in time; what waits is dropped"
+            );
+            return self.abort();
+        }
+        // A WebSocket is closed once its peer has answered; TCP is for either side.
+        let is_websocket = self.websocket().is_some();
+        let until = if is_websocket { deadline } else { deadline.min(Instant::now() + LINGER) };
+        let ended = timeout_at(until, poll_fn(|cx| self.poll_discard(cx))).await;
+        if ended.is_err() && is_websocket {
+            self.abort();
+        }
+    }
+
+    fn poll_send_discarding(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Not ready is no news: sending decides.
+        let _ = self.poll_discard(cx);
+        self.poll_send(cx)
+    }
+
+    /// Discards what comes; ready at its end.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        for _ in 0..DISCARDS {
+            match ready!(self.poll_readable(cx)) {
+                Ready::Bytes(_) => self.ahead.clear(),
+                Ready::End => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Has it end at once when it is dropped, with a reset: the peer had its time.
+    fn abort(&self) {
+        if let Some(websocket) = self.websocket() {
+            websocket.abort();
+        }
+        if let Some(tcp) = self.tcp() {
+            // It fails only for a socket that has ended already.
+            let _ = tcp.set_zero_linger();
+        }
+    }
+
+    fn websocket(&self) -> Option<&WebSocketTransport> {
+        (*self.transport).as_any().downcast_ref()
+    }
+
+    fn tcp(&self) -> Option<&TcpStream> {
+        let transport = (*self.transport).as_any();
+        let dialled = || transport.downcast_ref::<TcpConnection>().map(AsRef::as_ref);
+        transport.downcast_ref::<TcpStream>().or_else(dialled)
     }
 }

@@ -381,3 +381,98 @@ async fn a_transport_that_writes_more_than_may_wait_waits_for_room() {
     drop(network);
     assert_eq!(running.ended().await.unwrap(), End::PeerGone);
 }
+
+/// Writes more to its network than a pipe holds, and returns.
+const WRITES_AND_RETURNS: &str =
+    "(i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 100000))
+    (drop (call $write (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 20)))";
+
+fn within(closing: Duration) -> Options {
+    Options { limits: Limits { closing, ..Limits::default() }, ..Options::default() }
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_before_it_reads_is_read_while_a_transport_ends() {
+    for close in ["", "(drop (call $close (i32.const 4)))"] {
+        let worker = format!("{WRITES_AND_RETURNS} {close} (i32.const 0)");
+        let worker = module(&[("worker", &worker)]);
+        let (_caller, mut network, mut running) = opened(&worker, within(Duration::from_secs(30))).await.unwrap();
+        network.write_all(&vec![1; 1 << 20]).await.unwrap();
+        let mut got = Vec::new();
+        network.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got.len(), 100_000);
+        drop(network);
+        assert_eq!(running.ended().await.unwrap(), End::Normal);
+    }
+}
+
+#[tokio::test]
+async fn a_transport_that_has_returned_ends_in_time_whatever_its_peers_do() {
+    let limit = Duration::from_millis(200);
+    for close in ["", "(drop (call $close (i32.const 4)))"] {
+        let worker = format!("{WRITES_AND_RETURNS} {close} (i32.const 7)");
+        let worker = module(&[("worker", &worker)]);
+        // Nobody reads.
+        let (_caller, _network, mut running) = opened(&worker, within(limit)).await.unwrap();
+        let ended = tokio::time::timeout(Duration::from_secs(20), running.ended()).await;
+        assert_eq!(ended.expect("it ends in time").unwrap(), End::Code(7));
+        // Nor does it wait for long once it is cancelled.
+        let (_caller, _network, running) = opened(&worker, within(Duration::from_secs(3600))).await.unwrap();
+        let cancelled = running.cancel(Duration::from_secs(10));
+        let ended = tokio::time::timeout(Duration::from_secs(20), cancelled).await;
+        assert_eq!(ended.expect("it ends in time").unwrap(), End::Code(7));
+    }
+}
+
+#[tokio::test]
+async fn a_close_does_not_wait_for_the_peer() {
+    // It closes a stream that nobody reads, and then moves what its caller says to nowhere.
+    let worker = format!(
+        "{WRITES_AND_RETURNS} (drop (call $close (i32.const 4)))
+        (call $read (i32.const 3) (i32.const 0) (i32.const 1) (i32.const 16))"
+    );
+    let worker = module(&[("worker", &worker)]);
+    let (mut caller, _network, mut running) = opened(&worker, within(Duration::from_millis(200))).await.unwrap();
+    caller.write_all(b"!").await.unwrap();
+    assert_eq!(running.ended().await.unwrap(), End::Normal);
+}
+
+#[tokio::test]
+async fn a_write_fails_that_waits_for_too_long() {
+    let worker = "(i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 100000))
+        (loop
+            (local.set $fd (call $write (i32.const 4) (i32.const 0) (i32.const 1) (i32.const 20)))
+            (br_if 0 (i32.eqz (local.get $fd))))
+        (local.get $fd)";
+    let limits =
+        Limits { writing: Duration::from_millis(200), closing: Duration::from_millis(200), ..Limits::default() };
+    let options = Options { limits, ..Options::default() };
+    let (_caller, _network, mut running) = opened(&module(&[("worker", worker)]), options).await.unwrap();
+    assert_eq!(running.ended().await.unwrap(), End::Code(73));
+}
+
+#[tokio::test]
+async fn streams_that_are_closed_and_have_something_to_send_count_as_descriptors() {
+    // It dials, writes and closes until it gets no more, and gives how often it did.
+    let worker = "(i32.store (i32.const 0) (i32.const 1024)) (i32.store (i32.const 4) (i32.const 100000))
+        (loop
+            (local.set $fd (call $dial))
+            (if (i32.lt_s (local.get $fd) (i32.const 0)) (then (return (local.get $moved))))
+            (drop (call $write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 20)))
+            (drop (call $close (local.get $fd)))
+            (local.set $moved (i32.add (local.get $moved) (i32.const 1)))
+            (br 0))
+        (i32.const 0)";
+    let (_caller, near) = duplex(1 << 16);
+    let (keep, mut kept) = tokio::sync::mpsc::unbounded_channel();
+    let dial = move || -> BoxFuture<'static, io::Result<Box<dyn Transport>>> {
+        let (network, far) = duplex(1);
+        keep.send(network).unwrap();
+        Box::pin(async move { Ok(Box::new(far) as Box<dyn Transport>) })
+    };
+    let dialer = Dialer::new(&load(&module(&[("worker", worker)])), within(Duration::from_secs(1))).unwrap();
+    let mut running = dialer.open(near, dial).await.unwrap();
+    let End::Code(count) = running.ended().await.unwrap() else { panic!("it has no descriptor left") };
+    assert!((50..=64).contains(&count), "{count}");
+    assert!(kept.recv().await.is_some());
+}

@@ -8,13 +8,20 @@ use std::{
     sync::Arc,
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::watch,
+};
 use websocket_connection::{Connection, Error, Message, MessageRef};
 
 /// The most that one message carries, in bytes.
 const MAX_MESSAGE: usize = 64 * 1024;
 
 type Receiving = BoxFuture<'static, Result<Option<Message>, Error>>;
+
+/// What the close frame says: the stream is at its end, or the host goes away (RFC 6455 section 7.4.1).
+const NORMAL: u16 = 1000;
+const GOING_AWAY: u16 = 1001;
 
 /// A connection whose messages, one after the other, are a stream of bytes. Its end is the peer's close; dropped or
 /// shut down, it closes with 1000. A WebSocket has no half-close: after a close from either side both directions end.
@@ -25,17 +32,32 @@ pub struct WebSocketTransport {
     receiving: Option<Receiving>,
     /// A message that waits for room, and its length.
     sending: Option<(BoxFuture<'static, Result<(), Error>>, usize)>,
+    /// Whether the host goes away.
+    stop: Option<watch::Receiver<bool>>,
 }
 
 impl WebSocketTransport {
     /// The bytes of this connection's messages, text or binary.
     pub fn new(connection: Connection) -> Self {
-        WebSocketTransport { connection: Arc::new(connection), rest: Bytes::new(), receiving: None, sending: None }
+        let connection = Arc::new(connection);
+        WebSocketTransport { connection, rest: Bytes::new(), receiving: None, sending: None, stop: None }
+    }
+
+    /// The same, but it closes with 1001 once `stop` is true.
+    pub fn going_away_when(mut self, stop: watch::Receiver<bool>) -> Self {
+        self.stop = Some(stop);
+        self
     }
 
     fn close(&self) {
-        // 1000 may be sent; on a connection that is closed it does nothing.
-        let _ = self.connection.close(Some(1000), None);
+        let stops = self.stop.as_ref().is_some_and(|stop| *stop.borrow());
+        // Either code may be sent; on a connection that is closed it does nothing.
+        let _ = self.connection.close(Some(if stops { GOING_AWAY } else { NORMAL }), None);
+    }
+
+    /// Ends the connection without waiting for its peer.
+    pub(super) fn abort(&self) {
+        self.connection.abort();
     }
 }
 

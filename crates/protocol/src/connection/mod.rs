@@ -62,6 +62,8 @@ use std::{
 
 /// How long an application may answer the messages that came before a violation, before the peer is told.
 pub const GRACE_PERIOD: Duration = Duration::from_millis(500);
+/// How long a peer has to end the transport after the closing handshake, once this end did.
+pub const LINGER: Duration = Duration::from_secs(1);
 /// The size of a read from a peer that sends little.
 const MIN_READ: usize = 4 * 1024;
 /// The size of a read from a peer that sends much: a message of 64 KiB and its header.
@@ -519,10 +521,14 @@ impl Connection {
         matches!(self.phase, Phase::Ending { half_close: HalfClose::Due, .. })
     }
 
-    /// This direction of the transport was ended.
-    pub fn half_closed(&mut self) {
-        if let Phase::Ending { half_close, .. } = &mut self.phase {
+    /// This direction of the transport was ended. A peer that has sent its close frame has [`LINGER`] to end the other.
+    pub fn half_closed(&mut self, now: Instant) {
+        if let Phase::Ending { half_close, close_by, .. } = &mut self.phase {
             *half_close = HalfClose::Done;
+            if self.closure.received.is_some() {
+                *close_by = (*close_by).min(now + LINGER);
+                self.changes.driver = true;
+            }
         }
         self.finish_when_written();
     }

@@ -263,7 +263,7 @@ fn the_peer_ends_its_direction() {
     let mut ending = in_phase(Ending);
     ending.input_ended();
     assert!(ending.wants_half_close());
-    ending.half_closed();
+    ending.half_closed(now());
     assert_eq!(name(&ending), Closed);
 }
 
@@ -716,6 +716,25 @@ fn the_server_and_an_end_that_fails_the_connection_end_the_transport_first() {
     let mut client = connection(Role::Client);
     client.receive_bytes(&VIOLATION, now());
     assert!(client.wants_half_close());
+}
+
+#[test]
+fn a_peer_that_has_closed_has_little_time_to_end_the_transport() {
+    let mut server = connection(Role::Server);
+    arrive(&mut server, Opcode::Close, &1000u16.to_be_bytes());
+    written(&mut server);
+    assert_eq!(server.poll_timeout(), Some(at(CLOSE_TIMEOUT)));
+    server.half_closed(now());
+    assert_eq!(server.poll_timeout(), Some(at(LINGER)));
+    assert!(server.take_changes().driver, "the deadline moved");
+    server.handle_timeout(at(LINGER));
+    assert_eq!((name(&server), server.closure().outcome), (Closed, Some(Outcome::Clean)));
+    // One that violated the protocol has yet to read why.
+    let mut server = connection(Role::Server);
+    server.receive_bytes(&VIOLATION, now());
+    written(&mut server);
+    server.half_closed(now());
+    assert_eq!(server.poll_timeout(), Some(at(CLOSE_TIMEOUT)));
 }
 
 #[test]
