@@ -19,7 +19,8 @@ pub use build::{build_assembly_guest, build_guest};
 pub use component::{component, component_with};
 pub use host::{Guest, Host, Limits};
 pub use program::{
-    Running, core_guest, example_path, guest, guest_path, interrupt, program, run, target, transport_path, unruly,
+    Running, core_guest, example_path, guest, guest_path, interrupt, program, run, signal, target, transport_path,
+    unruly,
 };
 pub use server::{Behaviour, Seen, Server};
 pub use serving::{Answered, Client, Serving};

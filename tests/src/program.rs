@@ -74,8 +74,13 @@ pub fn unruly(options: &[&str], way: &str, url: &str) -> Command {
 
 /// Sends the signal of Ctrl-C to a child that runs.
 pub async fn interrupt(child: &Child) {
-    let id = child.id().expect("it runs").to_string();
-    let sent = Command::new("kill").args(["-INT", &id]).status().await.expect("kill starts");
+    signal(child, "INT").await;
+}
+
+/// Sends a signal, by its name, to a child that runs.
+pub async fn signal(child: &Child, name: &str) {
+    let (id, flag) = (child.id().expect("it runs").to_string(), format!("-{name}"));
+    let sent = Command::new("kill").args([&flag, &id]).status().await.expect("kill starts");
     assert!(sent.success());
 }
 
@@ -143,8 +148,18 @@ impl Running {
     }
 
     /// Sends the signal of Ctrl-C; gives the exit status and what was logged.
-    pub async fn interrupt(mut self) -> (ExitStatus, String) {
-        interrupt(&self.child).await;
+    pub async fn interrupt(self) -> (ExitStatus, String) {
+        self.signal("INT").await;
+        self.ended().await
+    }
+
+    /// Sends a signal, by its name.
+    pub async fn signal(&self, name: &str) {
+        signal(&self.child, name).await;
+    }
+
+    /// Waits for its end; gives the exit status and what was logged.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
         let status = crate::soon(async {
             self.errors.read_to_string(&mut self.log).await.expect("its errors can be read");
             self.child.wait().await.expect("it ends")

@@ -8,7 +8,8 @@ use tests::{program, soon};
 use websocket_provider::SETTINGS;
 use wit_parser::{Resolve, TypeDefKind};
 
-const COMMANDS: [&str; 7] = ["", "run", "serve", "watm", "echo", "inspect", "compile"];
+const COMMANDS: [&str; 10] =
+    ["", "run", "serve", "watm", "watm dial", "watm listen", "watm relay", "echo", "inspect", "compile"];
 
 async fn help(command: &str) -> String {
     let output = soon(program().args(command.split_whitespace()).arg("--help").output()).await.unwrap();

@@ -1,10 +1,10 @@
 //! How a component becomes machine code: compiled, taken from the cache, or, with `compile`, ahead of time.
 
 use crate::{
-    answer,
+    address, answer,
     cache::Cached,
     engine::{Calls, engine},
-    guest::Guest,
+    guest::{self, Guest},
 };
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
@@ -25,32 +25,28 @@ pub(crate) fn command() -> Command {
     Command::new("compile")
         .about("Compiles a component ahead of time, for `run --allow-precompiled` on a machine like this one")
         .after_help("Example: websocket-provider compile guest.wasm -o guest.cwasm")
-        .arg(
-            Arg::new("guest")
-                .value_name("GUEST.wasm")
-                .required(true)
-                .value_parser(clap::value_parser!(PathBuf))
-                .help("The component to compile"),
-        )
+        .arg(guest::argument("The component to compile"))
         .arg(
             Arg::new("output")
                 .short('o')
                 .long("output")
                 .value_name("FILE")
                 .required(true)
-                .value_parser(clap::value_parser!(PathBuf))
+                .value_parser(address::file())
                 .help("The file to write; what is there is replaced"),
         )
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
+    let path = guest::path(matches)?;
     let output = matches.get_one::<PathBuf>("output").context("no output is named")?;
     let shown = path.display();
-    let bytes = match Guest::read(path)? {
+    let guest = Guest::read(path)?;
+    let advice = guest.advice(path);
+    let bytes = match guest {
         Guest::Component(bytes) => bytes,
-        Guest::Precompiled(_) => bail!("{shown} is compiled already"),
-        Guest::Module(_) => bail!("{shown} is a core module, and `compile` takes components"),
+        Guest::Precompiled(_) => bail!("{shown} is compiled already: {advice}"),
+        Guest::Module(_) => bail!("{shown} is a core module, and `compile` takes components: {advice}"),
     };
     if same_file(path, output) {
         bail!("{} is the guest itself; name another file with -o", output.display());

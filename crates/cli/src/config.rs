@@ -1,5 +1,6 @@
 //! Settings from flags and from a TOML file, both made of the core's one list.
 
+use crate::address;
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::TypedValueParser, error::ErrorKind};
@@ -17,7 +18,7 @@ pub(crate) fn arguments(command: Command, concerns: impl Fn(&Setting) -> bool) -
             Arg::new("config")
                 .long("config")
                 .value_name("FILE")
-                .value_parser(clap::value_parser!(PathBuf))
+                .value_parser(address::file())
                 .help("A TOML file with settings, each by the name of its flag; flags win, and lists add up"),
         )
         .next_help_heading("Settings")
@@ -86,7 +87,24 @@ pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
             settings.set(setting.name, value)?;
         }
     }
+    lift_limits(&mut settings, |name| matches.try_contains_id(name).is_ok());
     Ok(settings)
+}
+
+/// Where a command has no flag for a limit of what guests may ask for, none asks, and nothing conflicts with it.
+fn lift_limits(settings: &mut Settings, has_flag: impl Fn(&str) -> bool) {
+    if !has_flag("connect-timeout-max") {
+        settings.connect_timeout_max = settings.connect_timeout_max.max(settings.connect_timeout);
+    }
+    if !has_flag("keepalive-floor") {
+        settings.keepalive_floor = settings.keepalive_floor.min(settings.keepalive_interval);
+    }
+    if !has_flag("max-message-size-limit") {
+        settings.max_message_size_limit = settings.max_message_size_limit.max(settings.max_message_size);
+    }
+    if !has_flag("max-connections") {
+        settings.max_connections = settings.max_connections_total;
+    }
 }
 
 fn from_toml(settings: &mut Settings, text: &str) -> anyhow::Result<()> {

@@ -1,9 +1,9 @@
 //! `echo`: a WebSocket server that sends every message back, to develop guests against.
 
 use crate::{
-    answer, config,
+    address, answer, config,
     listen::{Listener, Service},
-    stop::StopRequests,
+    stop::{StopRequests, asked_to_stop},
 };
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
 use tracing::Instrument;
-use websocket_connection::{Endpoint, Error, Message, Settings, Upgrade};
+use websocket_connection::{Connection, Endpoint, Error, Message, Settings, Upgrade};
 
 /// The setting of the core that is a flag here.
 const ALLOW_ORIGIN: &str = "allow-origin";
@@ -24,13 +24,7 @@ const ALLOW_ORIGIN: &str = "allow-origin";
 pub(crate) fn command() -> Command {
     Command::new("echo")
         .about("Serves WebSockets that send every message back; Ctrl-C closes them with 1001")
-        .arg(
-            Arg::new("listen")
-                .long("listen")
-                .value_name("ADDR")
-                .default_value("127.0.0.1:0")
-                .help("Where to listen; port 0 takes a free one"),
-        )
+        .arg(address::listen("127.0.0.1:0", "it serves ws://, and wss:// with --tls"))
         .arg(
             Arg::new("tls")
                 .long("tls")
@@ -44,11 +38,12 @@ pub(crate) fn command() -> Command {
         )
 }
 
-pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+/// Serves until a signal comes; gives the exit code.
+pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let address = matches.get_one::<String>("listen").context("no address is given")?;
-    let mut listener = Listener::bind(address).await?;
+    let stop = StopRequests::listen().context("cannot listen for signals")?;
+    let mut listener = Listener::bind("listen", address).await?;
     let address = listener.address()?;
-    let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
     // Its certificate's file is there as long as this is.
     let _authority = if matches.get_flag("tls") {
         let (authority, config) = Authority::new(address)?;
@@ -75,13 +70,14 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let endpoint = Endpoint::new(settings)?;
     let (end, ending) = watch::channel(false);
     let service = Echo { endpoint: endpoint.clone(), stop: ending.clone() };
-    tokio::select! {
-        served = listener.serve(service, ending) => served?,
-        () = stop.next() => {}
-    }
-    end.send_replace(true);
-    endpoint.closed().await;
-    Ok(())
+    let serving = async {
+        let served = listener.serve(service, ending).await;
+        // No request can become a WebSocket any more.
+        end.send_replace(true);
+        endpoint.closed().await;
+        served
+    };
+    stop.serve(&end, serving).await
 }
 
 #[derive(Clone)]
@@ -100,21 +96,24 @@ impl Service for Echo {
             upgrade.choose(&first);
         }
         let response = upgrade.response();
-        let mut stop = self.stop.clone();
-        let echoing = async move {
-            tokio::select! {
-                ended = echo(upgrade) => ended.unwrap_or_else(|error| tracing::info!("{error:#}")),
-                // Dropped, the connection closes with 1001.
-                _ = stop.wait_for(|stop| *stop) => {}
-            }
-        };
+        let stop = self.stop.clone();
+        let echoing = async move { accept(upgrade, stop).await.unwrap_or_else(|error| tracing::info!("{error:#}")) };
         tokio::spawn(echoing.in_current_span());
         response
     }
 }
 
-async fn echo(upgrade: Upgrade) -> Result<(), Error> {
+async fn accept(upgrade: Upgrade, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    // To its end: a client that gets the response gets a close frame as well.
     let connection = upgrade.accept().await?;
+    tokio::select! {
+        ended = echo(&connection) => ended,
+        // Dropped, the connection closes with 1001.
+        () = asked_to_stop(&mut stop) => Ok(()),
+    }
+}
+
+async fn echo(connection: &Connection) -> Result<(), Error> {
     loop {
         match connection.receive().await? {
             Some(message @ (Message::Text(_) | Message::Binary(_))) => connection.send(message).await?,

@@ -1,9 +1,13 @@
 //! Guest files: what kind a file is, what it imports and exports, and what of it this program drives.
 
-use crate::precompiled::is_precompiled;
-use anyhow::{Context, bail};
-use std::{fmt, path::Path};
-use wasmparser::{Parser, Payload};
+use crate::{address, precompiled::is_precompiled};
+use anyhow::{Context, anyhow, bail};
+use clap::{Arg, ArgMatches};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+use wasmparser::{ComponentExternalKind, Parser, Payload};
 use wasmtime::{
     Engine,
     component::{
@@ -15,6 +19,16 @@ use websocket_connection::read_file;
 
 /// The largest guest, in bytes: a hundred times those that there are.
 const MAX_GUEST: usize = 512 * 1024 * 1024;
+
+/// The argument that names the file of a guest.
+pub(crate) fn argument(help: &'static str) -> Arg {
+    Arg::new("guest").value_name("GUEST.wasm").required(true).value_parser(address::file()).help(help)
+}
+
+/// The file that the command line names.
+pub(crate) fn path(matches: &ArgMatches) -> anyhow::Result<&PathBuf> {
+    matches.get_one::<PathBuf>("guest").context("no guest is named")
+}
 
 /// A guest's bytes, by kind.
 pub(crate) enum Guest {
@@ -43,10 +57,63 @@ impl Guest {
         } else if Parser::is_core_wasm(&bytes) {
             let module = CoreModule::parse(bytes).with_context(|| format!("{shown} is a broken Wasm module"))?;
             Ok(Guest::Module(module))
+        } else if bytes.trim_ascii_start().starts_with(b"(") {
+            bail!("{shown} is not WebAssembly, but its text: make a binary of it with `wasm-tools parse`")
         } else {
             bail!("{shown} is not WebAssembly: it is no component, no module, and nothing whole that `compile` wrote")
         }
     }
+
+    /// The core module that a command takes.
+    ///
+    /// # Errors
+    /// For components: which command runs them.
+    pub(crate) fn module_for(&self, command: &str, takes: &str, path: &Path) -> anyhow::Result<&CoreModule> {
+        match self {
+            Guest::Module(module) => Ok(module),
+            Guest::Component(_) | Guest::Precompiled(_) => {
+                let (shown, advice) = (path.display(), self.advice(path));
+                Err(anyhow!("{shown} is a component, and `{command}` takes {takes}: {advice}"))
+            }
+        }
+    }
+
+    /// Which command runs it, or why none does.
+    pub(crate) fn advice(&self, path: &Path) -> String {
+        let shown = path.display();
+        match self {
+            Guest::Component(bytes) if may_run(bytes) => format!("use `websocket-provider run {shown}`"),
+            Guest::Component(_) => {
+                format!(
+                    "components use `run`, which cannot drive this one: `websocket-provider inspect {shown}` says why"
+                )
+            }
+            Guest::Precompiled(_) => format!("use `websocket-provider run --allow-precompiled {shown}`"),
+            Guest::Module(module) => module.advice(path),
+        }
+    }
+}
+
+/// Whether a component exports something that `run` may drive, by the names of its exports.
+fn may_run(component: &[u8]) -> bool {
+    let mut depth = 0;
+    let mut found = false;
+    // Broken components are broken for every command.
+    for payload in Parser::new(0).parse_all(component).map_while(Result::ok) {
+        match payload {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ComponentExportSection(section) if depth == 1 => {
+                found |= section.into_iter().map_while(Result::ok).any(|export| {
+                    let name = export.name.name;
+                    let is_command = COMMANDS.iter().any(|version| name.starts_with(version));
+                    is_command || export.kind == ComponentExternalKind::Instance && !name.starts_with("wasi:")
+                });
+            }
+            _ => {}
+        }
+    }
+    found
 }
 
 impl CoreModule {
@@ -82,13 +149,33 @@ impl CoreModule {
         self.exports.iter().any(|export| export.starts_with("_water_") || export.starts_with("watm_"))
     }
 
-    /// What this module needs to become a guest that `run` takes.
+    /// Whether it is a transport of a version of WATM after v0.
+    fn is_later_transport(&self) -> bool {
+        let is_v0 = |name: &String| name.starts_with("_water_") && !name.starts_with("_water_v");
+        self.is_transport() && !self.exports.iter().any(is_v0)
+    }
+
+    /// Why it is not a guest of the command that loaded it. `is_meant` where it is one in the making.
+    pub(crate) fn not_loaded(&self, path: &Path, why: &dyn fmt::Display, is_meant: bool) -> anyhow::Error {
+        let shown = path.display();
+        if is_meant { anyhow!("{shown}: {why}") } else { anyhow!("{shown}: {why}; {}", self.advice(path)) }
+    }
+
+    /// Which command runs this module, or what it needs to become a guest that `run` takes.
     pub(crate) fn advice(&self, path: &Path) -> String {
         if self.hands_over_payloads() {
             return format!("it speaks the pointer-payload ABI, so use `websocket-provider serve {}`", path.display());
         }
+        if self.is_later_transport() {
+            return "it is a transport of a later version of WATM than v0, which no command runs: build it for v0"
+                .to_owned();
+        }
+        let roles = ["_water_dial", "_water_accept", "_water_associate"];
+        if self.is_transport() && !self.exports.iter().any(|export| roles.contains(&export.as_str())) {
+            return format!("it is a WATM transport without a role; it exports none of {}", roles.join(", "));
+        }
         if self.is_transport() {
-            return "it is a WATM transport, so use `websocket-provider watm`".to_owned();
+            return "it is a WATM transport, so use `websocket-provider watm` with a role that it can play".to_owned();
         }
         let advice = if self.imports.iter().any(|import| import.starts_with("wasi_snapshot_preview1.")) {
             "it was built for WASI preview 1: build it for wasm32-wasip2, or make a component of it with \

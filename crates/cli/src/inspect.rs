@@ -4,32 +4,25 @@ use crate::{
     answer,
     cache::{self, Cached},
     compile::compiled,
-    guest::{CoreModule, Guest, entries},
+    engine::{Calls, engine},
+    guest::{self, CoreModule, Entry, Guest, choose, entries},
+    run,
 };
-use anyhow::Context;
-use clap::{Arg, ArgMatches, Command};
-use std::{
-    fmt::Display,
-    path::{Path, PathBuf},
-};
-use wasmtime::Engine;
+use anyhow::{anyhow, bail};
+use clap::{ArgMatches, Command};
+use std::{fmt::Display, path::Path};
 use websocket_abi_bridge::{payload::Module, watm};
 
 pub(crate) fn command() -> Command {
     Command::new("inspect")
         .about("Says what a guest is, what it imports and exports, and how to run it")
-        .arg(
-            Arg::new("guest")
-                .value_name("GUEST.wasm")
-                .required(true)
-                .value_parser(clap::value_parser!(PathBuf))
-                .help("The file to look at"),
-        )
+        .after_help("The exit code is 1 for a guest that no command of this program runs.")
+        .arg(guest::argument("The file to look at"))
         .arg(cache::argument())
 }
 
 pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
+    let path = guest::path(matches)?;
     match Guest::read(path)? {
         Guest::Component(bytes) => component(path, &bytes, &Cached::open(matches)),
         Guest::Precompiled(_) => {
@@ -43,47 +36,56 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 fn core_module(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
-    let (shown, engine) = (path.display(), Engine::default());
-    let nothing = |why: String| ("a core module".to_owned(), format!("no command of this program runs it: {why}"));
+    let (shown, engine) = (path.display(), engine(Calls::Sequential, None)?);
+    // How it is run, or why it is not.
     let (what, how) = if module.is_transport() {
         match watm::Module::load(&engine, &module.bytes) {
-            Ok(transport) => (
-                format!("a transport of WATM v0 that can {}", transport.roles()),
-                format!("run it with: websocket-provider watm ROLE {shown} --local ADDR --remote ADDR"),
-            ),
-            Err(error) => nothing(error.to_string()),
+            Ok(transport) => {
+                let roles = transport.roles().to_string();
+                let first = roles.split(", ").next().unwrap_or_default();
+                let how = format!("run it with: websocket-provider watm {first} {shown} --local ADDR --remote ADDR");
+                (format!("a transport of WATM v0 that can {roles}"), Ok(how))
+            }
+            Err(error) => ("a core module".to_owned(), Err(error.to_string())),
         }
     } else {
         match Module::load(&engine, &module.bytes) {
             Ok(guest) => (
                 format!("a core module of the pointer-payload ABI, {}", guest.shape()),
-                format!("run it with: websocket-provider serve {shown}"),
+                Ok(format!("run it with: websocket-provider serve {shown}")),
             ),
-            Err(error) if module.hands_over_payloads() => nothing(format!("of the pointer-payload ABI, {error}")),
-            Err(_) => nothing(module.advice(path)),
+            Err(error) if module.hands_over_payloads() => {
+                ("a core module of the pointer-payload ABI".to_owned(), Err(error.to_string()))
+            }
+            Err(error) => ("a core module".to_owned(), Err(format!("{error}; {}", module.advice(path)))),
         }
     };
     answer(format!("{shown}: {what}"))?;
     list("imports", &module.imports)?;
     list("exports", &module.exports)?;
-    answer(how)
+    answer(how.map_err(|why| anyhow!("no command of this program runs {shown}: {why}"))?)
 }
 
 fn component(path: &Path, bytes: &[u8], cached: &Cached) -> anyhow::Result<()> {
     let shown = path.display();
-    let (_, engine, component) = compiled(path, bytes, cached)?;
+    let (calls, engine, component) = compiled(path, bytes, cached)?;
     let ty = component.component_type();
     answer(format!("{shown}: a component"))?;
     list("imports", ty.imports(&engine).map(|(name, _)| name))?;
     list("exports", ty.exports(&engine).map(|(name, _)| name))?;
     let entries = entries(&engine, &component);
     if entries.is_empty() {
-        return answer(
-            "no command of this program runs it: it has neither wasi:cli/run nor a `call: func() -> string`",
-        );
+        bail!("no command of this program runs {shown}: it has neither wasi:cli/run nor a `call: func() -> string`");
     }
+    run::check_imports(calls, &engine, &component, path)
+        .map_err(|error| anyhow!("no command of this program runs {shown}: {error:#}"))?;
     list("run can drive", &entries)?;
-    answer(format!("run it with: websocket-provider run --allow HOST:PORT {shown}"))
+    // One of several calls has to be named.
+    let call = match (choose(&entries, None), entries.first()) {
+        (Err(_), Some(Entry::Call(name))) => format!("--call {name} "),
+        _ => String::new(),
+    };
+    answer(format!("run it with: websocket-provider run {call}--allow HOST:PORT {shown}"))
 }
 
 fn list(title: &str, items: impl IntoIterator<Item: Display>) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
+mod address;
 mod cache;
 mod compile;
 mod config;
@@ -22,7 +23,7 @@ mod watm;
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
 use std::{
-    fmt::Display,
+    fmt::{self, Display},
     io::{IsTerminal, Write},
     process::ExitCode,
     thread::available_parallelism,
@@ -33,6 +34,21 @@ use tracing_subscriber::EnvFilter;
 /// glibc's gives the memory of large messages back to the kernel after each, and faults it in again for the next.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The exit code after wrong usage, as clap has it.
+const USAGE: i32 = 2;
+
+/// Flags that do not go together, each of them right by itself.
+#[derive(Debug)]
+struct Usage(String);
+
+impl Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
 
 fn command() -> Command {
     Command::new("websocket-provider")
@@ -68,7 +84,7 @@ fn main() -> ExitCode {
         Err(error) => {
             tracing::debug!("{error:?}");
             eprintln!("error: {error:#}");
-            1
+            if error.is::<Usage>() { USAGE } else { 1 }
         }
     };
     // Not by returning: a guest's read of standard input may still block a thread.
@@ -81,9 +97,9 @@ fn dispatch(matches: &ArgMatches) -> anyhow::Result<i32> {
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     let ended = match matches.subcommand() {
         Some(("run", matches)) => runtime.block_on(run::run(matches)),
-        Some(("serve", matches)) => runtime.block_on(serve::run(matches)).map(|()| 0),
-        Some(("watm", matches)) => runtime.block_on(watm::run(matches)).map(|()| 0),
-        Some(("echo", matches)) => runtime.block_on(echo::run(matches)).map(|()| 0),
+        Some(("serve", matches)) => runtime.block_on(serve::run(matches)),
+        Some(("watm", matches)) => runtime.block_on(watm::run(matches)),
+        Some(("echo", matches)) => runtime.block_on(echo::run(matches)),
         Some(("inspect", matches)) => inspect::run(matches).map(|()| 0),
         Some(("compile", matches)) => compile::run(matches).map(|()| 0),
         _ => unreachable!("clap requires a subcommand"),

@@ -7,7 +7,7 @@ use crate::{
     config,
     engine::Calls,
     env,
-    guest::{CALL, Entry, Guest, choose, entries},
+    guest::{self, CALL, Entry, Guest, choose, entries},
     output::Output,
     precompiled::{self, Trusted},
     stop::StopRequests,
@@ -16,10 +16,7 @@ use crate::{
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
 use clap::{Arg, ArgMatches, Command};
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 use tokio::time::sleep;
 use wasmtime::{
     Engine, ResourceLimiter, Store, Trap,
@@ -32,22 +29,13 @@ use websocket_provider::{
     p2::{VERSIONS, add_to_linker},
 };
 
-/// The exit code after Ctrl-C, as shells expect it: 128 and the signal's number.
-const INTERRUPTED: i32 = 130;
-
 pub(crate) fn command() -> Command {
     let command = Command::new("run")
         .about("Runs a component: wasi:cli/run as a command, or `call: func() -> string` of an interface")
         .after_help(
             "Example: websocket-provider run --allow localhost:9001 --env WS_URL=ws://localhost:9001 guest.wasm",
         )
-        .arg(
-            Arg::new("guest")
-                .value_name("GUEST.wasm")
-                .required(true)
-                .value_parser(clap::value_parser!(PathBuf))
-                .help("The component to run"),
-        )
+        .arg(guest::argument("The component to run"))
         .arg(Arg::new("args").value_name("ARGS").num_args(0..).last(true).help("What a command gets as its arguments"))
         .arg(env::argument())
         .arg(
@@ -130,7 +118,7 @@ impl WebsocketView for Host {
 
 /// Runs the guest that the command line names; gives the exit code.
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
-    let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
+    let path = guest::path(matches)?;
     let endpoint = Endpoint::new(config::settings(matches)?)?;
     let (pre, entry) = load(path, matches)?;
     let outputs = [Output::stdout(), Output::stderr()];
@@ -142,7 +130,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
         memory: MemoryLimit { used: 0, most: matches.get_one("memory-limit").map_or(usize::MAX, bytes) },
     };
     let shown = path.display().to_string();
-    let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
+    let mut stop = StopRequests::listen().context("cannot listen for signals")?;
     // A task of its own: the guest then shares a thread with the sockets that it waits for.
     let mut guest = tokio::spawn(async move {
         let outcome = drive(&pre, entry, host).await;
@@ -152,9 +140,9 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
         outcome.map_err(|error| explain(&shown, error))
     });
     let limit = matches.get_one::<Duration>("timeout").copied();
-    let ended = tokio::select! {
+    let mut ended = tokio::select! {
         biased;
-        () = stop.next() => Ok(INTERRUPTED),
+        code = stop.next() => Ok(code),
         outcome = &mut guest => outcome?,
         () = sleep(limit.unwrap_or_default()), if limit.is_some() => Err(anyhow!(
             "{} did not end within {}; raise --timeout",
@@ -162,8 +150,9 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
             humantime::format_duration(limit.unwrap_or_default())
         )),
     };
+    let is_cut_off = !guest.is_finished();
     let closed = async {
-        if !guest.is_finished() {
+        if is_cut_off {
             // It ends at its next wait or time slice, and drops its connections.
             guest.abort();
             let _ = guest.await;
@@ -171,10 +160,10 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
         // What the guest left open closes now.
         endpoint.closed().await;
     };
-    // Whoever does not want to wait for that asks once more.
+    // A second signal does not wait for that. A guest that has ended keeps its exit code.
     tokio::select! {
         () = closed => {}
-        () = stop.next() => {}
+        code = stop.next() => if is_cut_off { ended = Ok(code) },
     }
     ended
 }
@@ -210,7 +199,12 @@ fn load(path: &Path, matches: &ArgMatches) -> anyhow::Result<(InstancePre<Host>,
     let call = matches.get_one::<String>("call").map(String::as_str);
     let entry =
         choose(&entries(&engine, &component), call).map_err(|why| nothing_to_run(&engine, &component, path, &why))?;
-    let mut linker = Linker::new(&engine);
+    let pre = link(calls, &engine, &component, path)?;
+    Ok((pre, entry))
+}
+
+fn link(calls: Calls, engine: &Engine, component: &Component, path: &Path) -> anyhow::Result<InstancePre<Host>> {
+    let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     add_only_http_to_linker_async(&mut linker)?;
     if calls == Calls::Concurrent {
@@ -218,8 +212,15 @@ fn load(path: &Path, matches: &ArgMatches) -> anyhow::Result<(InstancePre<Host>,
         wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     }
     add_to_linker(&mut linker)?;
-    let pre = linker.instantiate_pre(&component).map_err(|error| cannot_link(&engine, &component, path, error))?;
-    Ok((pre, entry))
+    linker.instantiate_pre(component).map_err(|error| cannot_link(engine, component, path, error))
+}
+
+/// Whether this program has everything that a component imports.
+///
+/// # Errors
+/// What it does not have.
+pub(crate) fn check_imports(calls: Calls, engine: &Engine, component: &Component, path: &Path) -> anyhow::Result<()> {
+    link(calls, engine, component, path).map(drop)
 }
 
 fn nothing_to_run(engine: &Engine, component: &Component, path: &Path, why: &str) -> anyhow::Error {

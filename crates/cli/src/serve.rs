@@ -1,15 +1,15 @@
 //! `serve`: a core module of the pointer-payload ABI as an HTTP server, with the WebSockets that it upgrades to.
 
 use crate::{
-    answer, config,
+    address, answer, config,
     engine::{Calls, engine},
     env::{self, Variable},
-    guest::Guest,
-    listen::{Listener, Service, tls_of_files},
+    guest::{self, Guest},
+    listen::{self, Listener, Service},
     output::Output,
-    stop::{StopRequests, outlive_size_limits},
+    stop::{StopRequests, asked_to_stop, outlive_size_limits},
 };
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use bytesize::ByteSize;
 use clap::{Arg, ArgMatches, Command};
 use http::{Request, Response};
@@ -17,7 +17,6 @@ use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use std::{
     path::{Path, PathBuf},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -28,6 +27,8 @@ use websocket_connection::Endpoint;
 
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
 const RECEIVE_WAIT: Duration = Duration::from_secs(3600);
+/// What is served at `--listen`.
+const SCHEMES: &str = "it serves http:// and ws://, and with --tls-cert and --tls-key https:// and wss://";
 /// The settings of the core that concern connections which are accepted.
 const SETTINGS: [&str; 9] = [
     "allow-origin",
@@ -45,36 +46,9 @@ pub(crate) fn command() -> Command {
     let command = Command::new("serve")
         .about("Serves HTTP and WebSockets with a core module of the pointer-payload ABI; Ctrl-C closes with 1001")
         .after_help("Example: websocket-provider serve --listen 127.0.0.1:8080 chat_room.wasm")
-        .arg(
-            Arg::new("guest")
-                .value_name("GUEST.wasm")
-                .required(true)
-                .value_parser(clap::value_parser!(PathBuf))
-                .help("The module that answers requests"),
-        )
-        .arg(
-            Arg::new("listen")
-                .long("listen")
-                .value_name("ADDR")
-                .default_value("127.0.0.1:8080")
-                .help("Where to listen; port 0 takes a free one"),
-        )
-        .arg(
-            Arg::new("tls-cert")
-                .long("tls-cert")
-                .value_name("FILE")
-                .requires("tls-key")
-                .value_parser(clap::value_parser!(PathBuf))
-                .help("A PEM file with the certificate chain to serve TLS with"),
-        )
-        .arg(
-            Arg::new("tls-key")
-                .long("tls-key")
-                .value_name("FILE")
-                .requires("tls-cert")
-                .value_parser(clap::value_parser!(PathBuf))
-                .help("A PEM file with the private key of --tls-cert"),
-        )
+        .arg(guest::argument("The module that answers requests"))
+        .arg(address::listen("127.0.0.1:8080", SCHEMES));
+    let command = listen::tls_arguments(command)
         .arg(
             Arg::new("instances")
                 .long("instances")
@@ -103,7 +77,7 @@ pub(crate) fn command() -> Command {
             Arg::new("store")
                 .long("store")
                 .value_name("FILE")
-                .value_parser(clap::value_parser!(PathBuf))
+                .value_parser(address::file())
                 .help("Where the guest's stores are kept; without it, in memory for as long as this runs"),
         )
         .arg(env::argument());
@@ -119,17 +93,15 @@ impl Service for Pages {
     }
 }
 
-pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let path = matches.get_one::<PathBuf>("guest").context("no guest is named")?;
+/// Serves until a signal comes; gives the exit code.
+pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
+    let path = guest::path(matches)?;
     let address = matches.get_one::<String>("listen").context("no address is given")?;
-    let tls = match (matches.get_one::<PathBuf>("tls-cert"), matches.get_one::<PathBuf>("tls-key")) {
-        (Some(certificate), Some(key)) => Some(tls_of_files(certificate, key)?),
-        _ => None,
-    };
+    let tls = listen::tls(matches)?;
     let module = load(path)?;
     let options = options(matches, path)?;
-    let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
-    let mut listener = Listener::bind(address).await?;
+    let mut stop = StopRequests::listen().context("cannot listen for signals")?;
+    let mut listener = Listener::bind("listen", address).await?;
     let address = listener.address()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     if let Some(tls) = tls {
@@ -138,43 +110,32 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let starting = Server::start(module, options);
     let server = tokio::select! {
         started = starting => started.map_err(|error| anyhow!("{}: {error}", path.display()))?,
-        () = stop.next() => return Ok(()),
+        code = stop.next() => return Ok(code),
     };
     let server = Arc::new(server);
     answer(format!("listening on {scheme}://{address}/"))?;
     let (end, ending) = watch::channel(false);
-    let mut serving = pin!(listener.serve(Pages(Arc::clone(&server)), ending));
-    let failed = tokio::select! {
-        served = &mut serving => Some(served),
-        () = stop.next() => None,
+    let mut ends = ending.clone();
+    let serving = async {
+        let listening = async {
+            let served = listener.serve(Pages(Arc::clone(&server)), ending).await;
+            end.send_replace(true);
+            served
+        };
+        let closing = async {
+            asked_to_stop(&mut ends).await;
+            server.stop().await;
+        };
+        tokio::join!(listening, closing).0
     };
-    let ended = async {
-        end.send_replace(true);
-        match failed {
-            Some(failed) => {
-                server.stop().await;
-                failed
-            }
-            None => tokio::join!(serving, server.stop()).0,
-        }
-    };
-    // Whoever does not want to wait for the clients asks once more.
-    tokio::select! {
-        ended = ended => ended,
-        () = stop.next() => Ok(()),
-    }
+    stop.serve(&end, serving).await
 }
 
 fn load(path: &Path) -> anyhow::Result<Module> {
-    let shown = path.display();
-    match Guest::read(path)? {
-        Guest::Component(_) | Guest::Precompiled(_) => {
-            bail!("{shown} is a component, and `serve` takes core modules: use `run`")
-        }
-        Guest::Module(module) => {
-            Module::load(&engine(Calls::Sequential, None)?, &module.bytes).map_err(|error| anyhow!("{shown}: {error}"))
-        }
-    }
+    let guest = Guest::read(path)?;
+    let module = guest.module_for("serve", "core modules of the pointer-payload ABI", path)?;
+    let loaded = Module::load(&engine(Calls::Sequential, None)?, &module.bytes);
+    loaded.map_err(|error| module.not_loaded(path, &error, module.hands_over_payloads()))
 }
 
 fn options(matches: &ArgMatches, path: &Path) -> anyhow::Result<Options> {

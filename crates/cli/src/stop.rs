@@ -1,19 +1,31 @@
-//! When the program is asked to stop.
+//! The signals that ask the program to stop: one outcome for all of them, and for every command.
 
-use std::io;
+#[cfg(not(unix))]
+use std::future::pending;
+#[cfg(unix)]
+use std::{future::poll_fn, task::Poll};
+use std::{io, pin::pin};
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
-/// Ctrl-C, and the signal with which service managers ask. While it exists, neither ends the program.
+/// What a shell adds to the number of the signal that ended a program.
+const SHELL_OFFSET: i32 = 128;
+
+/// Ctrl-C (SIGINT), SIGTERM of service managers, and SIGHUP of a terminal that closes. While it exists, none of them
+/// ends the program.
 pub(crate) struct StopRequests {
     #[cfg(unix)]
-    signals: [Signal; 2],
+    signals: Vec<(Signal, i32)>,
 }
 
 impl StopRequests {
     #[cfg(unix)]
     pub(crate) fn listen() -> io::Result<Self> {
-        Ok(StopRequests { signals: [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?] })
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let heard = kinds.into_iter().filter(|kind| *kind != SignalKind::hangup() || !ignores_hangup());
+        let signals = heard.map(|kind| Ok((signal(kind)?, kind.as_raw_value()))).collect::<io::Result<_>>()?;
+        Ok(StopRequests { signals })
     }
 
     #[cfg(not(unix))]
@@ -21,22 +33,46 @@ impl StopRequests {
         Ok(StopRequests {})
     }
 
-    /// Waits for the next request; cancel safe.
+    /// Waits for the next request; gives the exit code of a program that it cuts off. Cancel safe.
     #[cfg(unix)]
-    pub(crate) async fn next(&mut self) {
-        let [interrupt, terminate] = &mut self.signals;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+    pub(crate) async fn next(&mut self) -> i32 {
+        let next = poll_fn(|cx| {
+            let mut heard = self
+                .signals
+                .iter_mut()
+                .filter_map(|(signal, number)| signal.poll_recv(cx).is_ready().then_some(*number));
+            heard.next().map_or(Poll::Pending, Poll::Ready)
+        });
+        SHELL_OFFSET + next.await
     }
 
-    /// Waits for the next request; cancel safe.
+    /// Waits for the next request; gives the exit code of a program that it cuts off. Cancel safe.
     #[cfg(not(unix))]
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> i32 {
+        const INTERRUPT: i32 = 2;
         if tokio::signal::ctrl_c().await.is_err() {
             // Nobody can ask, then.
-            std::future::pending::<()>().await;
+            pending::<()>().await;
+        }
+        SHELL_OFFSET + INTERRUPT
+    }
+
+    /// Serves until that fails or a signal comes. `serving` then ends, since `end` is true, and closes what it has open; a
+    /// second signal does not wait for that. Gives the exit code.
+    pub(crate) async fn serve(
+        mut self,
+        end: &watch::Sender<bool>,
+        serving: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<i32> {
+        let mut serving = pin!(serving);
+        tokio::select! {
+            served = &mut serving => return served.map(|()| 0),
+            _ = self.next() => {}
+        }
+        end.send_replace(true);
+        tokio::select! {
+            served = serving => served.map(|()| 0),
+            code = self.next() => Ok(code),
         }
     }
 }
@@ -53,4 +89,19 @@ pub(crate) fn outlive_size_limits() -> io::Result<()> {
     #[cfg(unix)]
     drop(signal(SignalKind::from_raw(SIZE_LIMIT))?);
     Ok(())
+}
+
+/// Waits until this is true, or can be no more. Cancel safe. `wait_for` itself gives a guard, which locks the channel until
+/// whatever is done next has ended: one that asks the channel again would block for good when it is written to meanwhile.
+pub(crate) async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Whether the program was started to outlive its terminal, as `nohup` does it.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let hangup = 1 << (SignalKind::hangup().as_raw_value() - 1);
+    ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & hangup != 0)
 }

@@ -1,11 +1,13 @@
 //! `watm`: transports between callers over TCP and a network that is TCP or WebSockets.
 
 use crate::{
+    Usage,
+    address::{self, Ends, Place, Use},
     answer, config,
     engine::{Calls, engine},
-    guest::Guest,
-    listen::{Listener, Service, tls_of_files},
-    stop::StopRequests,
+    guest::{self, Guest},
+    listen::{self, Listener, Service},
+    stop::{StopRequests, asked_to_stop},
 };
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
@@ -15,125 +17,94 @@ use http::{Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use std::{
-    fmt,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
-    pin::pin,
     sync::Arc,
     time::Duration,
 };
 use tokio::{net::TcpStream, sync::watch};
 use tracing::Instrument;
-use url::Url;
 use websocket_abi_bridge::watm::{
-    Dialer, End, Listener as Accepter, Module, Options, Relay, RunError, Running, Transport, WebSocketTransport,
+    Dialer, End, Limits, Listener as Accepter, Module, Options, Relay, RunError, Running, Transport, WebSocketTransport,
 };
 use websocket_connection::{ConnectConfig, Endpoint, Error, Settings};
 
-/// How long a transport has to end once it was cancelled.
+/// How long a transport has to return once it was cancelled.
 const CANCEL_WAIT: Duration = Duration::from_secs(5);
 /// The most that a configuration may have, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
 const RECEIVE_WAIT: Duration = Duration::from_secs(3600);
 
-/// The roles: name, what it is, what `--local` and `--remote` are.
-const ROLES: [(&str, &str, &str, &str); 3] = [
-    (
-        "dial",
-        "Takes callers over TCP to the network",
-        "Where callers connect: tcp://HOST:PORT",
-        "Where the network is: tcp://HOST:PORT, ws://… or wss://…",
-    ),
-    (
-        "listen",
-        "Brings connections of the network to a server over TCP",
-        "Where the network connects: tcp://HOST:PORT, ws://HOST:PORT/PATH or wss://…",
-        "Where the server is: tcp://HOST:PORT",
-    ),
-    (
-        "relay",
-        "Joins connections of the network with others of it",
-        "Where the network connects: tcp://HOST:PORT, ws://HOST:PORT/PATH or wss://…",
-        "Where the network goes on: tcp://HOST:PORT, ws://… or wss://…",
-    ),
+/// The settings of the core that concern no transport: the flags name every destination, no guest asks for limits of its
+/// own, and all connections count as one guest's.
+const NOT_OURS: [&str; 6] =
+    ["allow", "receive-wait", "connect-timeout-max", "keepalive-floor", "max-message-size-limit", "max-connections"];
+/// Those that concern only TLS of connections that are dialled.
+const TLS_CLIENT: [&str; 3] = ["ca-cert", "client-cert", "client-key"];
+/// What grants every address: the operator, and no guest, names where to go.
+const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
+
+/// A role, and what its two flags name.
+struct RoleArguments {
+    name: &'static str,
+    about: &'static str,
+    local: (Ends, &'static str),
+    remote: (Ends, &'static str),
+}
+
+const ROLES: [RoleArguments; 3] = [
+    RoleArguments {
+        name: "dial",
+        about: "Takes callers over TCP to the network",
+        local: (Ends::Tcp, "Where callers connect"),
+        remote: (Ends::TcpOrWebSocket, "Where the network is"),
+    },
+    RoleArguments {
+        name: "listen",
+        about: "Brings connections of the network to a server over TCP",
+        local: (Ends::TcpOrWebSocket, "Where the network connects"),
+        remote: (Ends::Tcp, "Where the server is"),
+    },
+    RoleArguments {
+        name: "relay",
+        about: "Joins connections of the network with others of it",
+        local: (Ends::TcpOrWebSocket, "Where the network connects"),
+        remote: (Ends::TcpOrWebSocket, "Where the network goes on"),
+    },
 ];
 
 pub(crate) fn command() -> Command {
-    let roles = ROLES.iter().map(|(name, about, local, remote)| role(name, about, local, remote));
     Command::new("watm")
         .about("Runs a WATM v0 transport over TCP or WebSockets")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .after_help("Example: websocket-provider watm dial plain.wasm --local tcp://127.0.0.1:9000 --remote wss://example.com/t")
-        .subcommands(roles)
+        .subcommands(ROLES.iter().map(role))
 }
 
-fn role(name: &'static str, about: &'static str, local: &'static str, remote: &'static str) -> Command {
-    let address = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("ADDR").required(true).value_parser(place).help(help)
-    };
-    let file = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("FILE").value_parser(clap::value_parser!(PathBuf)).help(help)
-    };
-    let mut command = Command::new(name)
-        .about(about)
+fn role(role: &RoleArguments) -> Command {
+    let (local, remote) = (role.local, role.remote);
+    let mut command = Command::new(role.name)
+        .about(role.about)
+        .arg(guest::argument("The transport").value_name("MODULE.wasm"))
+        .arg(address::end("local", local.0, Use::Accept, local.1))
+        .arg(address::end("remote", remote.0, Use::Dial, remote.1))
         .arg(
-            Arg::new("module")
-                .value_name("MODULE.wasm")
-                .required(true)
-                .value_parser(clap::value_parser!(PathBuf))
-                .help("The transport"),
-        )
-        .arg(address("local", local))
-        .arg(address("remote", remote))
-        .arg(file("config-file", "What the transport gets as its configuration"));
-    if name != "dial" {
-        command = command
-            .arg(file("tls-cert", "A PEM file with the certificate chain to accept wss:// with").requires("tls-key"))
-            .arg(file("tls-key", "A PEM file with the private key of --tls-cert").requires("tls-cert"));
+            Arg::new("config-file")
+                .long("config-file")
+                .value_name("FILE")
+                .value_parser(address::file())
+                .help("What the transport gets as its configuration"),
+        );
+    if local.0 == Ends::TcpOrWebSocket {
+        command = listen::tls_arguments(command);
     }
-    config::arguments(command, |_| true)
-}
-
-/// An end of the network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Place {
-    /// Host and port.
-    Tcp(String),
-    WebSocket(Url),
-}
-
-fn place(text: &str) -> Result<Place, String> {
-    let hint = "write tcp://HOST:PORT, ws://HOST:PORT/PATH or wss://HOST:PORT/PATH";
-    let url = Url::parse(text).map_err(|error| format!("{error}; {hint}"))?;
-    match (url.scheme(), url.host_str(), url.port()) {
-        ("tcp", Some(host), Some(port)) if matches!(url.path(), "" | "/") => Ok(Place::Tcp(format!("{host}:{port}"))),
-        ("ws" | "wss", Some(_), _) => Ok(Place::WebSocket(url)),
-        _ => Err(hint.to_owned()),
-    }
-}
-
-impl Place {
-    fn authority(&self) -> String {
-        match self {
-            Place::Tcp(authority) => authority.clone(),
-            Place::WebSocket(url) => {
-                let port = url.port_or_known_default().unwrap_or_default();
-                format!("{}:{port}", url.host_str().unwrap_or_default())
-            }
-        }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Place::Tcp(authority) => write!(f, "tcp://{authority}"),
-            Place::WebSocket(url) => write!(f, "{url}"),
-        }
-    }
+    let dials_tls = remote.0 == Ends::TcpOrWebSocket;
+    config::arguments(command, |setting| {
+        !NOT_OURS.contains(&setting.name) && (dials_tls || !TLS_CLIENT.contains(&setting.name))
+    })
 }
 
 /// What a connection is opened with.
@@ -150,57 +121,60 @@ struct Host {
     stop: watch::Receiver<bool>,
 }
 
-pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
+/// Runs a transport until a signal comes; gives the exit code.
+pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let (name, matches) = matches.subcommand().context("no role is named")?;
     let named = |name| matches.get_one::<Place>(name).cloned().context("an address is missing");
     let (local, remote) = (named("local")?, named("remote")?);
-    let path = matches.get_one::<PathBuf>("module").context("no module is named")?;
-    let role = load(name, path, options(matches)?)?;
+    check_tls(&local, matches)?;
     let mut settings = config::settings(matches)?;
     settings.receive_wait = RECEIVE_WAIT;
-    let mut stop = StopRequests::listen().context("cannot listen for Ctrl-C")?;
+    let role = load(name, guest::path(matches)?, options(matches, &settings)?)?;
+    settings.allow.clear();
+    for rule in EVERYWHERE.into_iter().chain([remote.authority().as_str()]) {
+        settings.set("allow", rule).with_context(|| format!("--remote {remote}"))?;
+    }
+    let endpoint = Endpoint::new(settings)?;
+    let stop = StopRequests::listen().context("cannot listen for signals")?;
     let (end, ending) = watch::channel(false);
-    let listener = listen(name, &local, matches).await?;
+    let mut listener = Listener::bind("local", &local.authority()).await?;
+    if let Some(tls) = listen::tls(matches)? {
+        listener = listener.with_tls(tls);
+    }
     let address = listener.address()?;
-    // Whoever names where to go allows it.
-    settings.set("allow", &remote.authority()).with_context(|| format!("--remote {remote}"))?;
-    let host = Arc::new(Host { role, remote, endpoint: endpoint(settings)?, stop: ending.clone() });
+    let host = Arc::new(Host { role, remote, endpoint: endpoint.clone(), stop: ending.clone() });
     let shown = match &local {
         Place::Tcp(_) => format!("tcp://{address}"),
         Place::WebSocket(url) => format!("{}://{address}{}", url.scheme(), url.path()),
     };
     answer(format!("listening on {shown}"))?;
-    let mut serving = pin!(serve(&listener, &local, host, ending));
-    let failed = tokio::select! {
-        served = &mut serving => Some(served),
-        () = stop.next() => None,
-    };
-    let ended = async {
+    let serving = async {
+        let served = serve(&listener, &local, host, ending).await;
         end.send_replace(true);
-        let served = match failed {
-            Some(failed) => failed,
-            None => serving.await,
-        };
         // Every connection holds a receiver for as long as it is there.
         end.closed().await;
+        endpoint.closed().await;
         served
     };
-    // Whoever does not want to wait for the transports asks once more.
-    tokio::select! {
-        served = ended => served,
-        () = stop.next() => Ok(()),
+    stop.serve(&end, serving).await
+}
+
+/// TLS is spoken where the address says so, and only there.
+fn check_tls(local: &Place, matches: &ArgMatches) -> Result<(), Usage> {
+    let has_files = matches.try_get_one::<PathBuf>("tls-cert").is_ok_and(|file| file.is_some());
+    match (local.is_secure(), has_files) {
+        (true, false) => Err(Usage(format!("--local {local} needs a certificate: give --tls-cert and --tls-key"))),
+        (false, true) => {
+            Err(Usage(format!("--local {local} has no TLS: write wss://, or leave --tls-cert and --tls-key out")))
+        }
+        _ => Ok(()),
     }
 }
 
-/// An endpoint whose limits are those of the whole program, which is one guest.
-fn endpoint(mut settings: Settings) -> anyhow::Result<Endpoint> {
-    settings.max_connections = settings.max_connections_total;
-    Ok(Endpoint::new(settings)?)
-}
-
-fn options(matches: &ArgMatches) -> anyhow::Result<Options> {
+fn options(matches: &ArgMatches, settings: &Settings) -> anyhow::Result<Options> {
     let path = matches.get_one::<PathBuf>("config-file");
-    Ok(Options { config: path.map(|path| config_file(path)).transpose()?, ..Options::default() })
+    let limits = Limits { writing: settings.write_timeout, closing: settings.close_timeout, ..Limits::default() };
+    Ok(Options { config: path.map(|path| config_file(path)).transpose()?, limits })
 }
 
 fn config_file(path: &Path) -> anyhow::Result<Bytes> {
@@ -218,33 +192,19 @@ fn config_file(path: &Path) -> anyhow::Result<Bytes> {
 
 fn load(role: &str, path: &Path, options: Options) -> anyhow::Result<Role> {
     let shown = path.display();
-    let module = match Guest::read(path)? {
-        Guest::Component(_) | Guest::Precompiled(_) => {
-            bail!("{shown} is a component, and transports are core modules: use `run`")
-        }
-        Guest::Module(module) => Module::load(&engine(Calls::Sequential, None)?, &module.bytes)
-            .map_err(|error| anyhow!("{shown}: {error}"))?,
-    };
+    let guest = Guest::read(path)?;
+    let module = guest.module_for("watm", "WATM v0 transports, which are core modules", path)?;
+    let transport = Module::load(&engine(Calls::Sequential, None)?, &module.bytes);
+    let transport = transport.map_err(|error| module.not_loaded(path, &error, module.is_transport()))?;
+    if options.config.is_some() && !transport.reads_config() {
+        bail!("{shown} does not import `env.pull_config`, and so cannot read a configuration: leave --config-file out");
+    }
     let role = match role {
-        "dial" => Dialer::new(&module, options).map(Role::Dial),
-        "listen" => Accepter::new(&module, options).map(Role::Listen),
-        _ => Relay::new(&module, options).map(Role::Relay),
+        "dial" => Dialer::new(&transport, options).map(Role::Dial),
+        "listen" => Accepter::new(&transport, options).map(Role::Listen),
+        _ => Relay::new(&transport, options).map(Role::Relay),
     };
     role.map_err(|error| anyhow!("{shown}: {error}"))
-}
-
-async fn listen(role: &str, local: &Place, matches: &ArgMatches) -> anyhow::Result<Listener> {
-    if let (Place::WebSocket(_), "dial") = (local, role) {
-        bail!("callers connect over TCP: write --local tcp://{}", local.authority());
-    }
-    let listener = Listener::bind(&local.authority()).await.context("--local")?;
-    let Place::WebSocket(url) = local else { return Ok(listener) };
-    let files = ["tls-cert", "tls-key"].map(|file| matches.get_one::<PathBuf>(file));
-    match (url.scheme(), files) {
-        ("wss", [Some(certificate), Some(key)]) => Ok(listener.with_tls(tls_of_files(certificate, key)?)),
-        ("wss", _) => bail!("{local} needs a certificate: give --tls-cert and --tls-key"),
-        _ => Ok(listener),
-    }
 }
 
 async fn serve(listener: &Listener, local: &Place, host: Arc<Host>, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
@@ -285,7 +245,10 @@ impl Service for Upgrades {
                 let host = Arc::clone(&self.host);
                 let accepted = async move {
                     match upgrade.accept().await {
-                        Ok(connection) => host.connection(WebSocketTransport::new(connection)).await,
+                        Ok(connection) => {
+                            let stop = host.stop.clone();
+                            host.connection(WebSocketTransport::new(connection).going_away_when(stop)).await;
+                        }
                         Err(error) => tracing::info!(%error, "a client was not upgraded"),
                     }
                 };
@@ -306,7 +269,7 @@ impl Host {
         let outcome = async {
             let mut running = tokio::select! {
                 opened = self.open(accepted) => opened?,
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                () = asked_to_stop(&mut stop) => return Ok(()),
             };
             tokio::select! {
                 ended = running.ended() => {
@@ -317,7 +280,7 @@ impl Host {
                     }
                     return Ok(());
                 }
-                _ = stop.wait_for(|stop| *stop) => {}
+                () = asked_to_stop(&mut stop) => {}
             }
             running.cancel(CANCEL_WAIT).await?;
             anyhow::Ok(())
@@ -340,37 +303,20 @@ impl Host {
     }
 
     fn dial(&self) -> impl FnMut() -> Dialled + Send + 'static {
-        let (endpoint, remote) = (self.endpoint.clone(), self.remote.clone());
+        let (endpoint, remote, stop) = (self.endpoint.clone(), self.remote.clone(), self.stop.clone());
         move || {
-            let (endpoint, remote) = (endpoint.clone(), remote.clone());
+            let (endpoint, remote, stop) = (endpoint.clone(), remote.clone(), stop.clone());
             Box::pin(async move {
                 let dialled: Result<Box<dyn Transport>, _> = match remote {
                     Place::Tcp(authority) => endpoint.connect_tcp(&authority).await.map(|tcp| Box::new(tcp) as _),
                     Place::WebSocket(url) => {
                         let config = ConnectConfig { url: url.into(), ..ConnectConfig::default() };
-                        endpoint
-                            .connect(config)
-                            .await
-                            .map(|connection| Box::new(WebSocketTransport::new(connection)) as _)
+                        let transport = |connection| WebSocketTransport::new(connection).going_away_when(stop);
+                        endpoint.connect(config).await.map(|connection| Box::new(transport(connection)) as _)
                     }
                 };
                 dialled.map_err(io::Error::other)
             })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_read_as_people_write_them() {
-        assert_eq!(place("tcp://localhost:80"), Ok(Place::Tcp("localhost:80".to_owned())));
-        assert_eq!(place("tcp://[::1]:80").unwrap().authority(), "[::1]:80");
-        assert_eq!(place("wss://example.com/t").unwrap().authority(), "example.com:443");
-        for wrong in ["localhost:80", "tcp://localhost", "tcp://localhost:80/path", "http://localhost:80", "x"] {
-            assert!(place(wrong).unwrap_err().contains("write tcp://HOST:PORT"), "{wrong}");
         }
     }
 }
