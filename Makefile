@@ -9,11 +9,12 @@ WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
 CORE_WASM := $(CORE_GUESTS:%=-p %) --target wasm32-unknown-unknown --release
 WASMCLOUD_WASM := -p http-guest -p lattice-probe -p measure-guest --target wasm32-wasip2 --release
 PAR := wasmcloud-websocket-provider.par.gz
+WIT_DEPS := crates/*/wit/deps.toml examples/*/wit/deps.toml examples/*/*/wit/deps.toml
 # Clippy in the place of the compiler: `cargo clippy` would check all dependencies first, and share nothing with the build.
 CLIPPY_BUILD := CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings RUSTC_WORKSPACE_WRAPPER=clippy-driver cargo build
 TRANSPORT_WASM := $(TRANSPORTS:%=-p %) --target wasm32-wasip1 --release
 
-.PHONY: help run check test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-package licences advisories setup
+.PHONY: help run check test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-deps example-locks wit-package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -134,6 +135,13 @@ reference: build ## write docs/reference.md from the code
 wit-check: ## validate the WIT package with wasm-tools
 	wasm-tools component wit --wasm wit -o target/wasmcloud-websocket.wasm
 	wasm-tools validate --features all target/wasmcloud-websocket.wasm
+
+wit-deps: ## copy the interface in wit/ into every example (needs wit-deps)
+	@command -v wit-deps >/dev/null || { echo "wit-deps is missing: run 'cargo install --locked wit-deps-cli@0.6.0'" >&2; exit 1; }
+	for wit in $(dir $(wildcard $(WIT_DEPS))); do (cd "$$wit.." && wit-deps update) || exit 1; done
+
+example-locks: build ## write the lock files of the examples in Rust, with the versions of the workspace's
+	WRITE_LOCKS=1 cargo test $(HOST) --test examples an_example_in_rust
 
 wit-package: ## write the WIT package as an archive that wit-deps takes
 	scripts/wit-package

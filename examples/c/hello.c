@@ -2,12 +2,18 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "bindings/imports.h"
+#include "bindings/hello.h"
+
+enum { EXIT_USAGE = 2 };
 
 typedef wasmcloud_websocket_types_websocket_error_t error_t;
 typedef wasmcloud_websocket_client_option_message_t option_message_t;
 typedef wasmcloud_websocket_client_borrow_connection_t connection_t;
+
+static const char about[] = "Sends a greeting to the WebSocket server that WS_URL names, and prints the answer.";
+static const char usage[] = "usage: hello, with a server in WS_URL, such as ws://localhost:9001/";
 
 static bool fail(const char *what, const error_t *error) {
     // In the order of the WIT's cases.
@@ -17,7 +23,7 @@ static bool fail(const char *what, const error_t *error) {
     if (error->tag != WASMCLOUD_WEBSOCKET_TYPES_WEBSOCKET_ERROR_CONNECTION_CLOSED &&
         error->tag != WASMCLOUD_WEBSOCKET_TYPES_WEBSOCKET_ERROR_TIMEOUT) {
         // Every other case has a text at the same place.
-        const imports_string_t *text = &error->val.connection_failed;
+        const hello_string_t *text = &error->val.connection_failed;
         fprintf(stderr, ": %.*s", (int)text->len, (const char *)text->ptr);
     }
     fputc('\n', stderr);
@@ -51,7 +57,7 @@ static bool print_answer(connection_t connection) {
 static bool greet(connection_t connection) {
     error_t error;
     wasmcloud_websocket_types_message_t greeting = {.tag = WASMCLOUD_WEBSOCKET_TYPES_MESSAGE_TEXT};
-    imports_string_set(&greeting.val.text, "Hello from C!");
+    hello_string_set(&greeting.val.text, "Hello from C!");
     if (!wasmcloud_websocket_client_method_connection_send(connection, &greeting, &error)) {
         return fail("send", &error);
     }
@@ -65,14 +71,22 @@ static bool greet(connection_t connection) {
     return true;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        printf("%s\n%s\n", about, usage);
+        return EXIT_SUCCESS;
+    }
+    if (argc > 1) {
+        fprintf(stderr, "hello: unexpected argument %s\n%s\n", argv[1], usage);
+        return EXIT_USAGE;
+    }
     const char *url = getenv("WS_URL");
     if (url == NULL || *url == '\0') {
-        fputs("hello: name a server in WS_URL, such as ws://localhost:9001/\n", stderr);
-        return EXIT_FAILURE;
+        fprintf(stderr, "hello: WS_URL is not set\n%s\n", usage);
+        return EXIT_USAGE;
     }
     wasmcloud_websocket_client_client_config_t config = {.timeout_ms = {.is_some = true, .val = 5000}};
-    imports_string_set(&config.url, url);
+    hello_string_set(&config.url, url);
     wasmcloud_websocket_client_own_connection_t connection;
     error_t error;
     if (!wasmcloud_websocket_client_connect(&config, &connection, &error)) {

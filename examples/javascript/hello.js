@@ -1,8 +1,12 @@
 // Sends a greeting to the WebSocket server that WS_URL names, and prints the answer.
-import { getEnvironment } from 'wasi:cli/environment@0.2.0';
+import { getArguments, getEnvironment } from 'wasi:cli/environment@0.2.0';
+import { exitWithCode } from 'wasi:cli/exit@0.2.12';
 import { getStderr } from 'wasi:cli/stderr@0.2.0';
 import { getStdout } from 'wasi:cli/stdout@0.2.0';
 import { connect } from 'wasmcloud:websocket/client@0.1.0-draft';
+
+const ABOUT = 'Sends a greeting to the WebSocket server that WS_URL names, and prints the answer.';
+const USAGE = 'usage: hello, with a server in WS_URL, such as ws://localhost:9001/';
 
 // QuickJS has neither console nor TextEncoder.
 function print(stream, line) {
@@ -16,9 +20,12 @@ function describe(error) {
   return tag ? [tag, val].filter(Boolean).join(': ') : String(error);
 }
 
-function hello() {
-  const url = new Map(getEnvironment()).get('WS_URL');
-  if (!url) throw new Error('name a server in WS_URL, such as ws://localhost:9001/');
+function misused(why) {
+  print(getStderr(), `hello: ${why}\n${USAGE}`);
+  exitWithCode(2);
+}
+
+function hello(url) {
   const connection = connect({ url, timeoutMs: 5000 });
   connection.send({ tag: 'text', val: 'Hello from JavaScript!' });
   let answer;
@@ -33,8 +40,16 @@ function hello() {
 
 export const run = {
   run() {
+    const [, argument] = getArguments();
+    if (argument === '--help' || argument === '-h') {
+      print(getStdout(), `${ABOUT}\n${USAGE}`);
+      return;
+    }
+    if (argument !== undefined) misused(`unexpected argument ${argument}`);
+    const url = new Map(getEnvironment()).get('WS_URL');
+    if (!url) misused('WS_URL is not set');
     try {
-      hello();
+      hello(url);
     } catch (error) {
       print(getStderr(), `hello: ${describe(error)}`);
       throw undefined;

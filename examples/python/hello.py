@@ -5,8 +5,12 @@ import sys
 
 from componentize_py_types import Err
 from wit_world import exports
+from wit_world.imports import exit
 from wit_world.imports.client import ClientConfig, connect
 from wit_world.imports.types import Message_Close, Message_Text
+
+ABOUT = "Sends a greeting to the WebSocket server that WS_URL names, and prints the answer."
+USAGE = "usage: hello, with a server in WS_URL, such as ws://localhost:9001/"
 
 
 def config(url: str) -> ClientConfig:
@@ -36,11 +40,22 @@ def hello(url: str) -> None:
         connection.close(1000, None)
 
 
+def misused(why: str) -> None:
+    print(f"hello: {why}\n{USAGE}", file=sys.stderr, flush=True)
+    # Python itself ends every guest that fails with 1.
+    exit.exit_with_code(2)
+
+
 class Run(exports.Run):
     def run(self) -> None:
+        if sys.argv[1:2] in (["--help"], ["-h"]):
+            print(f"{ABOUT}\n{USAGE}")
+            return
+        if len(sys.argv) > 1:
+            misused(f"unexpected argument {sys.argv[1]}")
         url = os.environ.get("WS_URL")
         if not url:
-            sys.exit("hello: name a server in WS_URL, such as ws://localhost:9001/")
+            misused("WS_URL is not set")
         try:
             hello(url)
         except Err as error:

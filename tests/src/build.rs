@@ -40,6 +40,36 @@ pub async fn build_assembly_guest(into: &Path) -> Option<PathBuf> {
     Some(file)
 }
 
+/// Copies a project, without what was built in it.
+pub fn copy_project(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the copy can be made");
+    for entry in std::fs::read_dir(from).expect("the project can be read") {
+        let (path, copy) = entry.map(|entry| (entry.path(), to.join(entry.file_name()))).expect("it can be read");
+        let built = ["target", "node_modules", "bindings", ".venv"].iter().any(|name| path.ends_with(name));
+        if path.is_dir() && !path.is_symlink() {
+            if !built {
+                copy_project(&path, &copy);
+            }
+        } else {
+            // A link is copied as what it is, as `cp -R` does.
+            match std::fs::read_link(&path) {
+                Ok(link) => std::os::unix::fs::symlink(link, &copy).expect("the link can be copied"),
+                Err(_) => std::fs::copy(&path, &copy).map(drop).expect("the file can be copied"),
+            }
+        }
+    }
+}
+
+/// Builds the Rust project in a folder for this target, without its tests and as its lock file says; gives the folder of
+/// what was built.
+pub async fn build_project(folder: &Path, triple: &str) -> PathBuf {
+    let target = target().join("test-guests");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--offline", "--locked", "--target", triple, "--target-dir"]).arg(&target);
+    finish(cargo.current_dir(folder)).await;
+    target.join(triple).join("debug")
+}
+
 async fn finish(compiler: &mut Command) {
     let output = tokio::time::timeout(std::time::Duration::from_secs(300), compiler.output()).await;
     let output = output.expect("a small guest builds in minutes").expect("its compiler starts");

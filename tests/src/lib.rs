@@ -15,12 +15,12 @@ mod server;
 mod serving;
 pub mod soak_message;
 
-pub use build::{build_assembly_guest, build_guest};
+pub use build::{build_assembly_guest, build_guest, build_project, copy_project};
 pub use component::{component, component_with};
 pub use host::{Guest, Host, Limits};
 pub use program::{
-    Running, core_guest, example_path, guest, guest_path, interrupt, program, run, signal, target, transport_path,
-    unruly,
+    Running, core_guest, example_path, guest, guest_path, has_usage, interrupt, program, run, signal, target,
+    transport_path, unruly,
 };
 pub use server::{Behaviour, Seen, Server};
 pub use serving::{Answered, Client, Serving};

@@ -64,6 +64,27 @@ pub async fn run(options: &[&str], guest: &Path) -> Output {
     crate::soon(program().arg("run").args(options).arg(guest).output()).await.expect("the program starts")
 }
 
+/// Checks that a guest answers `--help` as a command does, and each of these wrong uses with its usage.
+pub async fn has_usage(guest: &Path, wrong: &[&[&str]]) {
+    let used = async |args: &[&str]| {
+        let mut command = program();
+        command.args(["run", "--timeout", "25s"]).arg(guest).arg("--").args(args);
+        let output = crate::soon(command.output()).await.expect("the program starts");
+        let text = |bytes| String::from_utf8(bytes).expect("a guest prints text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    for help in ["--help", "-h"] {
+        let (code, stdout, stderr) = used(&[help]).await;
+        assert!(code == Some(0) && stdout.contains("\nusage: "), "{help}: {code:?} {stdout}{stderr}");
+        assert!(!stderr.contains("usage: "), "{help}: {stderr}");
+    }
+    for args in wrong {
+        let (code, stdout, stderr) = used(args).await;
+        assert!(code == Some(2) && stdout.is_empty(), "{args:?}: {code:?} {stdout}{stderr}");
+        assert!(stderr.contains("\nusage: "), "{args:?}: {stderr}");
+    }
+}
+
 /// `run` with these options, all of this machine allowed, and the guest `unruly` on its way to this URL.
 pub fn unruly(options: &[&str], way: &str, url: &str) -> Command {
     let mut command = program();

@@ -7,6 +7,7 @@ use tempfile::TempDir;
 use test_peer::Authority;
 use tests::{component, component_with, guest_path, program, soon};
 use tokio::net::TcpListener;
+use websocket_abi_bridge::payload::{EmbeddedStores, Stores, codec::StoreCall};
 
 /// Runs the program with bad input; checks the form of its complaint, and gives it.
 async fn complaint(args: &[&str], code: i32) -> String {
@@ -135,12 +136,31 @@ async fn an_address_in_use_is_named() {
     assert!(why.contains(&address) && why.contains("--listen"), "{why}");
 }
 
+/// A store whose pages behind the first were reversed, as they are in its file.
+fn scrambled_store(path: &Path) -> Vec<u8> {
+    let stores = EmbeddedStores::file(path).unwrap();
+    stores.import("s").unwrap();
+    for number in 0..200 {
+        let document = format!(r#"{{"id":"{number}","text":"{}"}}"#, "x".repeat(500));
+        stores.call("s", &StoreCall::Insert(document)).unwrap();
+    }
+    drop(stores);
+    let mut bytes = std::fs::read(path).unwrap();
+    let (pages, last) = bytes[4096..].as_chunks_mut::<4096>();
+    assert!(last.is_empty());
+    pages.reverse();
+    std::fs::write(path, &bytes).unwrap();
+    bytes
+}
+
 #[tokio::test]
 async fn a_server_that_cannot_serve_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let echo = wat::parse_str(include_str!("../guests/echo-shipped.wat")).unwrap();
     let echo = file(&folder, "echo.wasm", echo);
     let (empty, garbage) = (file(&folder, "empty.pem", ""), file(&folder, "garbage", "no database"));
+    let scrambled = folder.path().join("scrambled");
+    let scrambled_pages = scrambled_store(&scrambled);
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let authority = Authority::new("test");
@@ -154,6 +174,7 @@ async fn a_server_that_cannot_serve_says_why() {
         (&["--tls-cert", &certificate, "--tls-key", text(&empty)], &["empty.pem", "private key"]),
         (&["--tls-cert", &other, "--tls-key", &key], &[&other, &key, "cannot be used with"]),
         (&["--store", text(&garbage)], &["garbage", "no store"]),
+        (&["--store", text(&scrambled)], &["scrambled", "it is damaged", "restore it from a copy"]),
         (&["--store", "/does/not/exist/stores"], &["/does/not/exist/stores"]),
         (&["--memory-limit", "1KiB"], &["echo.wasm", "memory"]),
         (&["--max-connections", "20", "--max-connections-total", "10"], &["max-connections"]),
@@ -168,6 +189,7 @@ async fn a_server_that_cannot_serve_says_why() {
         assert!(why.contains(args[0]), "{why}");
     }
     assert_eq!(std::fs::read_to_string(garbage).unwrap(), "no database", "bad input loses nothing");
+    assert!(std::fs::read(scrambled).unwrap() == scrambled_pages, "damage loses nothing more");
 }
 
 #[tokio::test]

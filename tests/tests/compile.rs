@@ -5,10 +5,13 @@
 use serde_json::Value;
 use std::{
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{ExitStatus, Output},
+    time::Duration,
 };
+use test_peer::damaged;
 use tests::{Behaviour, Server, component, core_guest, guest, guest_path, program, soon};
+use tokio::time::timeout;
 
 /// How the program ended with these arguments and this folder of caches, and what it printed.
 async fn ended(arguments: &[&str], caches: &Path) -> (ExitStatus, String, String) {
@@ -38,6 +41,31 @@ async fn a_second_start_takes_code_from_the_cache() {
     assert!(stderr.contains("compiled code comes from"), "{stderr}");
 }
 
+/// The one file of a cache.
+fn entry(caches: &Path) -> PathBuf {
+    let mut files = fs::read_dir(caches.join("websocket-provider")).unwrap();
+    let file = files.next().unwrap().unwrap().path();
+    assert!(files.next().is_none(), "one guest has one file");
+    file
+}
+
+#[tokio::test]
+async fn code_in_the_cache_that_is_damaged_is_compiled_again() {
+    let (folder, hello) = hello();
+    let caches = folder.path().join("caches");
+    ended(&["run", &hello], &caches).await;
+    let entry = entry(&caches);
+    let whole = fs::read(&entry).unwrap();
+    for seed in 0..20 {
+        let damaged = damaged(&whole, seed);
+        fs::write(&entry, &damaged).unwrap();
+        let (status, stdout, stderr) = ended(&["run", &hello], &caches).await;
+        assert!(status.success() && stdout == "hello\n", "seed {seed}: {stdout}{stderr}");
+        assert!(damaged == whole || stderr.contains("compiled code is kept in"), "seed {seed}: {stderr}");
+        assert!(fs::read(&entry).unwrap() == whole, "seed {seed}");
+    }
+}
+
 #[tokio::test]
 async fn without_a_cache_nothing_is_kept() {
     let (folder, hello) = hello();
@@ -50,10 +78,13 @@ async fn without_a_cache_nothing_is_kept() {
 #[tokio::test]
 async fn a_cache_that_cannot_be_written_is_a_warning() {
     let (folder, hello) = hello();
-    // A file is in the way: of the cache, and of its entries.
-    fs::create_dir(folder.path().join("wasmtime")).unwrap();
-    fs::write(folder.path().join("wasmtime/modules"), "").unwrap();
-    for caches in [Path::new(&hello), folder.path()] {
+    // A file is in the way of the cache, and a folder in the way of its one file.
+    let caches = folder.path().join("caches");
+    ended(&["run", &hello], &caches).await;
+    let entry = entry(&caches);
+    fs::remove_file(&entry).unwrap();
+    fs::create_dir(&entry).unwrap();
+    for caches in [Path::new(&hello), &caches] {
         let (status, stdout, stderr) = ended(&["run", &hello], caches).await;
         assert!(status.success() && stdout == "hello\n", "{stdout}{stderr}");
         assert!(stderr.contains("compiled code is not kept") && stderr.contains("--no-cache"), "{stderr}");
@@ -88,7 +119,14 @@ async fn a_precompiled_guest_runs_where_the_operator_trusts_it() {
     let at = whole.windows(machine.len()).position(|bytes| bytes == machine).expect("code names its machine");
     let mut other = whole.clone();
     other[at..][..machine.len()].reverse();
-    for (bytes, said) in [(&other[..], "compile the guest again"), (&whole[..1000], "is not WebAssembly")] {
+    let mut altered = whole.clone();
+    altered[whole.len() - 100] ^= 1;
+    for (bytes, said) in [
+        (&other[..], "compile the guest again"),
+        (&altered, "its digest does not match: the file is damaged"),
+        (&whole[..whole.len() - 1], "its digest does not match: the file is damaged"),
+        (&whole[..1000], "is not WebAssembly"),
+    ] {
         fs::write(path, bytes).unwrap();
         let (status, _, stderr) = ended(&["run", "--allow-precompiled", path], folder.path()).await;
         assert!(status.code() == Some(1) && stderr.contains(said), "{stderr}");
@@ -132,12 +170,40 @@ async fn what_cannot_be_compiled_leaves_files_as_they_are() {
     assert_eq!(fs::read_to_string(&kept).unwrap(), "as it was");
 }
 
-/// A component that takes seconds to compile: many functions, of some length.
-fn slow() -> Vec<u8> {
+/// Long enough for that on a busy machine.
+const LONG: Duration = Duration::from_secs(180);
+
+/// What takes seconds to compile: many functions, of some length.
+fn slow_functions() -> String {
     let steps =
         "(i32.add (local.get 0) (i32.const 1)) (local.set 0) (i32.store (local.get 0) (local.get 0))".repeat(100);
-    let function = format!("(func (param i32) {steps})");
-    wat::parse_str(format!("(component (core module (memory 1) {}))", function.repeat(2000))).unwrap()
+    format!("(func (param i32) {steps})").repeat(4000)
+}
+
+fn slow() -> Vec<u8> {
+    wat::parse_str(format!("(component (core module (memory 1) {}))", slow_functions())).unwrap()
+}
+
+#[tokio::test]
+async fn a_long_compilation_is_told_of_in_one_plain_line_whatever_is_logged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (component, module) = (folder.path().join("slow.wasm"), folder.path().join("page.wasm"));
+    fs::write(&component, slow()).unwrap();
+    let echo = include_str!("../guests/echo-shipped.wat").trim_end().strip_suffix(')').unwrap();
+    fs::write(&module, wat::parse_str(format!("{echo}{})", slow_functions())).unwrap()).unwrap();
+    let (component, module) = (component.to_str().unwrap(), module.to_str().unwrap());
+    for (arguments, level, outlook) in [
+        (&["inspect", component][..], "error", "; later starts use the cache"),
+        (&["inspect", module], "", "; each start compiles"),
+        (&["serve", "--listen", "127.0.0.1:0", "--memory-limit", "1KiB", module], "warn", "; each start compiles"),
+    ] {
+        let mut command = program();
+        command.args(arguments).env("RUST_LOG", level).env("XDG_CACHE_HOME", folder.path());
+        let output = timeout(LONG, command.output()).await.unwrap().unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        let told: Vec<_> = log.lines().filter(|line| line.contains("compiling ")).collect();
+        assert!(told.len() == 1 && told[0].ends_with(outlook) && !told[0].contains('\x1b'), "{arguments:?}: {log}");
+    }
 }
 
 #[tokio::test]
@@ -148,14 +214,17 @@ async fn a_long_compilation_is_told_of_and_a_short_one_is_not() {
     let told = async |arguments: &[&str]| {
         let mut command = program();
         command.args(arguments).args(["--log-format", "json"]).env("XDG_CACHE_HOME", folder.path());
-        let output = soon(command.output()).await.unwrap();
+        let output = timeout(LONG, command.output()).await.unwrap().unwrap();
         let log = String::from_utf8(output.stderr).unwrap();
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         lines.map(|line| line["fields"]["message"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let path = path.to_str().unwrap();
     let once = told(&["inspect", path]).await;
-    assert!(once.len() == 1 && once[0].contains("slow.wasm (") && once[0].contains("once;"), "{once:?}");
+    assert!(
+        once.len() == 1 && once[0].contains("slow.wasm (") && once[0].ends_with("; later starts use the cache"),
+        "{once:?}"
+    );
     assert!(told(&["inspect", path]).await.is_empty(), "it comes from the cache");
     let each = told(&["inspect", "--no-cache", path]).await;
     assert!(each.len() == 1 && each[0].contains("each start"), "{each:?}");

@@ -8,7 +8,7 @@ use std::{
     process::{Output, Stdio},
     time::Duration,
 };
-use tests::{Behaviour, Running, Server, guest_path, interrupt, program, second_host, skipped, target};
+use tests::{Behaviour, Running, Server, guest_path, has_usage, interrupt, program, second_host, skipped, target};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -75,6 +75,8 @@ async fn greets(guest: &Path, language: &str) {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(errors.lines().any(|line| line.starts_with("hello: ") && line.contains("refused")), "{output:?}");
     assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{output:?}");
+
+    has_usage(guest, &[&[], &["--helf"], &["ws://localhost:1/"]]).await;
 }
 
 #[tokio::test]
@@ -242,6 +244,8 @@ async fn follows(guest: &Path) {
     let mut follower = Follower::start(guest, &[&url, "EURUSD"]);
     assert!(follower.logs("follower: gave up: ").await.contains("refused"));
     assert_eq!(follower.exit_code().await, Some(1));
+
+    has_usage(guest, &[&[], &["--helf"], &[&url], &[&url, "EURUSD", "x"], &[&url, "EURUSD", "1", "more"]]).await;
 }
 
 #[tokio::test]

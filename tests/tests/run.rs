@@ -5,7 +5,9 @@
 use serde_json::{Value, json};
 use std::process::{Output, Stdio};
 use test_peer::Authority;
-use tests::{Behaviour, Running, Seen, Server, component_with, guest, guest_path, interrupt, program, run, soon};
+use tests::{
+    Behaviour, Running, Seen, Server, component_with, guest, guest_path, has_usage, interrupt, program, run, soon,
+};
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::{
     Message,
@@ -125,9 +127,21 @@ async fn a_command_has_its_arguments_input_output_and_exit_code() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(server.close_code().await, Some(1000));
 
-    let output = run(&[], &guest_path("ws-cat")).await;
-    assert_eq!(output.status.code(), Some(1), "the guest's own exit code");
+    let output = run(&["--timeout", "20s"], &guest_path("ws-cat")).await;
+    assert_eq!(output.status.code(), Some(2), "the guest's own exit code");
     assert!(String::from_utf8_lossy(&output.stderr).contains("usage: ws-cat URL"));
+}
+
+#[tokio::test]
+async fn a_guest_that_is_a_command_answers_help_and_wrong_usage() {
+    has_usage(&guest_path("ws-cat"), &[&[], &["--helf"], &["ws://localhost:1/", "-v"]]).await;
+    has_usage(&guest_path("hello-rust"), &[&[], &["--helf"], &["ws://localhost:1/"]]).await;
+    let url = "ws://localhost:1/";
+    has_usage(
+        &guest_path("follower"),
+        &[&[], &["--helf"], &[url], &[url, "EURUSD", "x"], &[url, "EURUSD", "1", "more"]],
+    )
+    .await;
 }
 
 #[tokio::test]

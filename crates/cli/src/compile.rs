@@ -5,12 +5,12 @@ use crate::{
     cache::Cached,
     engine::{Calls, engine},
     guest::{self, Guest},
+    precompiled,
 };
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
 use clap::{Arg, ArgMatches, Command};
 use std::{
-    io::Write,
     path::{Path, PathBuf},
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
@@ -19,7 +19,7 @@ use std::{
 use wasmtime::{Engine, component::Component};
 
 /// Who waits for longer is told what for.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn command() -> Command {
     Command::new("compile")
@@ -51,11 +51,12 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     if same_file(path, output) {
         bail!("{} is the guest itself; name another file with -o", output.display());
     }
-    let engine = engine(Calls::of(&bytes), None)?;
+    let engine = engine(Calls::of(&bytes))?;
     let code = while_telling(path, &bytes, "", || engine.precompile_component(&bytes));
     let code = code.map_err(anyhow::Error::from).with_context(|| format!("{shown} cannot be compiled"))?;
-    write(output, &code).with_context(|| format!("cannot write {}", output.display()))?;
-    answer(format!("wrote {} ({})", output.display(), size(&code)))
+    let size = size(&code);
+    precompiled::write(output, code).with_context(|| format!("cannot write {}", output.display()))?;
+    answer(format!("wrote {} ({size})", output.display()))
 }
 
 /// Whether both names lead to one file that is there.
@@ -63,32 +64,25 @@ fn same_file(one: &Path, other: &Path) -> bool {
     matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Writes a file as a whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // As any other new file: what the umask leaves of it.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.persist(path)?;
-    Ok(())
-}
-
 /// Compiles the component of a guest file, or takes it from the cache; gives the engine that is for it.
 pub(crate) fn compiled(path: &Path, bytes: &[u8], cached: &Cached) -> anyhow::Result<(Calls, Engine, Component)> {
     let calls = Calls::of(bytes);
-    let engine = engine(calls, cached.cache())?;
+    let engine = engine(calls)?;
+    if let Some(component) = cached.component(&engine, calls, bytes) {
+        return Ok((calls, engine, component));
+    }
     let component = while_telling(path, bytes, cached.outlook(), || Component::new(&engine, bytes));
     let component = component.map_err(anyhow::Error::from);
     let component = component.with_context(|| format!("{} cannot be compiled", path.display()))?;
-    cached.tell();
+    cached.keep(&component, calls, bytes);
     Ok((calls, engine, component))
 }
 
+/// What is to be expected of later starts of a core module, which no cache keeps.
+pub(crate) const EACH_START: &str = "; each start compiles";
+
 /// Does what may take long, and says so when it does.
-fn while_telling<T>(path: &Path, bytes: &[u8], outlook: &str, compile: impl FnOnce() -> T) -> T {
+pub(crate) fn while_telling<T>(path: &Path, bytes: &[u8], outlook: &str, compile: impl FnOnce() -> T) -> T {
     let (done, waiting) = channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
-use wasmtime::{Cache, Config, Engine};
+use wasmtime::{Config, Engine};
 
 /// How long a guest may compute before others on its thread have a turn.
 const TIME_SLICE: Duration = Duration::from_millis(10);
@@ -44,9 +44,9 @@ fn sequential(component: &[u8]) -> wasmparser::Result<bool> {
 }
 
 /// An engine for guests that call in this way, whose epoch a thread of its own moves on.
-pub(crate) fn engine(calls: Calls, cache: Option<&Cache>) -> anyhow::Result<Engine> {
+pub(crate) fn engine(calls: Calls) -> anyhow::Result<Engine> {
     let mut config = Config::new();
-    config.wasm_extended_const(true).epoch_interruption(true).cache(cache.cloned());
+    config.wasm_extended_const(true).epoch_interruption(true);
     match calls {
         Calls::Sequential => config.concurrency_support(false),
         Calls::Concurrent => config.wasm_component_model_async(true),
@@ -100,8 +100,8 @@ mod tests {
     fn each_engine_takes_the_guests_that_are_for_it() {
         for guest in [EXTENDED_CONST, WASI_2, ASYNC_EXPORT, STREAM, SYNC_OF_WASI_3] {
             let bytes = bytes(guest);
-            Component::new(&engine(Calls::of(&bytes), None).unwrap(), bytes).unwrap();
+            Component::new(&engine(Calls::of(&bytes)).unwrap(), bytes).unwrap();
         }
-        assert!(Component::new(&engine(Calls::Sequential, None).unwrap(), bytes(ASYNC_EXPORT)).is_err());
+        assert!(Component::new(&engine(Calls::Sequential).unwrap(), bytes(ASYNC_EXPORT)).is_err());
     }
 }

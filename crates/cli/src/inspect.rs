@@ -3,7 +3,7 @@
 use crate::{
     answer,
     cache::{self, Cached},
-    compile::compiled,
+    compile::{EACH_START, compiled, while_telling},
     engine::{Calls, engine},
     guest::{self, CoreModule, Entry, Guest, choose, entries},
     run,
@@ -36,10 +36,10 @@ pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 fn core_module(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
-    let (shown, engine) = (path.display(), engine(Calls::Sequential, None)?);
+    let (shown, engine) = (path.display(), engine(Calls::Sequential)?);
     // How it is run, or why it is not.
     let (what, how) = if module.is_transport() {
-        match watm::Module::load(&engine, &module.bytes) {
+        match while_telling(path, &module.bytes, EACH_START, || watm::Module::load(&engine, &module.bytes)) {
             Ok(transport) => {
                 let roles = transport.roles().to_string();
                 let first = roles.split(", ").next().unwrap_or_default();
@@ -49,7 +49,7 @@ fn core_module(path: &Path, module: &CoreModule) -> anyhow::Result<()> {
             Err(error) => ("a core module".to_owned(), Err(error.to_string())),
         }
     } else {
-        match Module::load(&engine, &module.bytes) {
+        match while_telling(path, &module.bytes, EACH_START, || Module::load(&engine, &module.bytes)) {
             Ok(guest) => (
                 format!("a core module of the pointer-payload ABI, {}", guest.shape()),
                 Ok(format!("run it with: websocket-provider serve {shown}")),

@@ -307,7 +307,7 @@ pub(crate) fn tls(matches: &ArgMatches) -> anyhow::Result<Option<ServerConfig>> 
 }
 
 /// TLS with a certificate chain and a key of PEM files.
-fn tls_of_files(certificate: &Path, key: &Path) -> anyhow::Result<ServerConfig> {
+pub(crate) fn tls_of_files(certificate: &Path, key: &Path) -> anyhow::Result<ServerConfig> {
     let bad = |path: &Path, reason: String| anyhow!("{} cannot be used: {reason}", path.display());
     let chain = certificates(certificate).map_err(|reason| bad(certificate, reason))?;
     let private = private_key(key).map_err(|reason| bad(key, reason))?;

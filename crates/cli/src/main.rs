@@ -6,6 +6,8 @@ mod address;
 mod cache;
 mod compile;
 mod config;
+#[cfg(test)]
+mod damage;
 mod echo;
 mod engine;
 mod env;
@@ -116,9 +118,7 @@ fn answer(line: impl Display) -> anyhow::Result<()> {
 }
 
 fn start_logging(matches: &ArgMatches) {
-    // Whoever waits for a compilation is told so, without having asked for logs.
-    let usual = || EnvFilter::new(concat!("warn,", module_path!(), "::compile=info"));
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
+    let filter = filter(&std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default());
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured).with_env_filter(filter);
     match matches.get_one::<String>("log-format").map(String::as_str) {
@@ -127,8 +127,32 @@ fn start_logging(matches: &ArgMatches) {
     }
 }
 
+/// What is logged where RUST_LOG is `asked`. Somebody who waits for a compilation learns why, unless RUST_LOG says `off` or
+/// names that module.
+fn filter(asked: &str) -> EnvFilter {
+    const COMPILING: &str = concat!(module_path!(), "::compile=info");
+    match asked.trim() {
+        "off" => EnvFilter::new("off"),
+        "" => EnvFilter::new(format!("warn,{COMPILING}")),
+        asked => EnvFilter::try_new(format!("{COMPILING},{asked}")).unwrap_or_else(|_| filter("")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_compilation_is_told_of_whatever_else_is_logged() {
+        for (asked, expected) in [
+            ("", "websocket_provider::compile=info,warn"),
+            ("error", "websocket_provider::compile=info,error"),
+            ("off", "off"),
+            ("websocket_provider::compile=off", "websocket_provider::compile=off"),
+            ("no level=x", "websocket_provider::compile=info,warn"),
+        ] {
+            assert_eq!(super::filter(asked).to_string(), expected, "{asked:?}");
+        }
+    }
+
     #[test]
     fn the_arguments_are_consistent() {
         super::command().debug_assert();

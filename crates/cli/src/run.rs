@@ -186,7 +186,7 @@ fn load(path: &Path, matches: &ArgMatches) -> anyhow::Result<(InstancePre<Host>,
     let (calls, engine, component) = match Guest::read(path)? {
         Guest::Component(bytes) => compiled(path, &bytes, &Cached::open(matches))?,
         Guest::Precompiled(bytes) => match Trusted::given(matches) {
-            Some(trusted) => precompiled::load(&bytes, trusted).with_context(|| {
+            Some(trusted) => precompiled::load(&bytes, &trusted).with_context(|| {
                 format!("{shown} cannot be run by this program on this machine; compile the guest again")
             })?,
             None => bail!(

@@ -1,7 +1,9 @@
 //! `serve`: a core module of the pointer-payload ABI as an HTTP server, with the WebSockets that it upgrades to.
 
 use crate::{
-    address, answer, config,
+    address, answer,
+    compile::{EACH_START, while_telling},
+    config,
     engine::{Calls, engine},
     env::{self, Variable},
     guest::{self, Guest},
@@ -134,7 +136,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
 fn load(path: &Path) -> anyhow::Result<Module> {
     let guest = Guest::read(path)?;
     let module = guest.module_for("serve", "core modules of the pointer-payload ABI", path)?;
-    let loaded = Module::load(&engine(Calls::Sequential, None)?, &module.bytes);
+    let engine = engine(Calls::Sequential)?;
+    let loaded = while_telling(path, &module.bytes, EACH_START, || Module::load(&engine, &module.bytes));
     loaded.map_err(|error| module.not_loaded(path, &error, module.hands_over_payloads()))
 }
 

@@ -3,7 +3,9 @@
 use crate::{
     Usage,
     address::{self, Ends, Place, Use},
-    answer, config,
+    answer,
+    compile::{EACH_START, while_telling},
+    config,
     engine::{Calls, engine},
     guest::{self, Guest},
     listen::{self, Listener, Service},
@@ -194,7 +196,8 @@ fn load(role: &str, path: &Path, options: Options) -> anyhow::Result<Role> {
     let shown = path.display();
     let guest = Guest::read(path)?;
     let module = guest.module_for("watm", "WATM v0 transports, which are core modules", path)?;
-    let transport = Module::load(&engine(Calls::Sequential, None)?, &module.bytes);
+    let engine = engine(Calls::Sequential)?;
+    let transport = while_telling(path, &module.bytes, EACH_START, || Module::load(&engine, &module.bytes));
     let transport = transport.map_err(|error| module.not_loaded(path, &error, module.is_transport()))?;
     if options.config.is_some() && !transport.reads_config() {
         bail!("{shown} does not import `env.pull_config`, and so cannot read a configuration: leave --config-file out");

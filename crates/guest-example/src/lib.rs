@@ -1,8 +1,8 @@
 //! Connects to the WebSocket server that `WS_URL` names, sends a text and says what came back.
 
 wit_bindgen::generate!({
-    path: ["../../wit", "wit"],
-    world: "wasmcloud:examples/websocket-client",
+    path: "wit",
+    world: "websocket-client",
     generate_all,
 });
 

@@ -1,7 +1,7 @@
 //! Standard input, line by line, out as text messages; messages in to standard output. Ends when the
 //! server closes, or when the input has ended and nothing has come for the host's receive wait.
 
-wit_bindgen::generate!({ path: ["../../wit", "wit"], world: "wasmcloud:ws-cat/ws-cat", generate_all });
+wit_bindgen::generate!({ path: "wit", world: "ws-cat", generate_all });
 
 use std::{
     io::{self, Write},
@@ -16,21 +16,37 @@ use wasmcloud::websocket::{
     types::{Message, WebsocketError},
 };
 
+const ABOUT: &str =
+    "Sends the lines of standard input to the WebSocket server at URL as text messages, and prints the messages
+that come. Offers the server each SUBPROTOCOL, the most wanted first.";
 const USAGE: &str = "usage: ws-cat URL [SUBPROTOCOL...]";
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    let Some(url) = args.next() else {
-        eprintln!("{USAGE}");
-        return ExitCode::FAILURE;
-    };
-    match talk(url, args.collect()) {
+    let mut args: Vec<String> = std::env::args().skip(1).collect();
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{ABOUT}\n{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    if let Some(option) = args.iter().find(|arg| arg.starts_with('-')) {
+        return misused(&format!("unknown option {option}"));
+    }
+    if args.is_empty() {
+        return misused("URL is missing");
+    }
+    match talk(args.remove(0), args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("ws-cat: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn misused(why: &str) -> ExitCode {
+    eprintln!("ws-cat: {why}\n{USAGE}");
+    // The standard library ends every guest that fails with 1.
+    wasip2::cli::exit::exit_with_code(2);
+    ExitCode::FAILURE
 }
 
 fn talk(url: String, subprotocols: Vec<String>) -> Result<(), String> {

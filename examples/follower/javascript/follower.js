@@ -1,11 +1,14 @@
 // Follows one symbol of a market feed: prints each tick once and in order, whatever happens to the connection.
 import { getArguments } from 'wasi:cli/environment@0.2.0';
+import { exitWithCode } from 'wasi:cli/exit@0.2.12';
 import { getStderr } from 'wasi:cli/stderr@0.2.0';
 import { getStdout } from 'wasi:cli/stdout@0.2.0';
 import { subscribeDuration } from 'wasi:clocks/monotonic-clock@0.2.0';
 import { getInsecureRandomU64 } from 'wasi:random/insecure@0.2.0';
 import { connect } from 'wasmcloud:websocket/client@0.1.0-draft';
 
+const ABOUT = `Prints each tick of SYMBOL once and in order, from the market feed at URL, until the feed ends
+or COUNT ticks have come.`;
 const USAGE = 'usage: follower URL SYMBOL [COUNT]';
 const FIRST_PAUSE_MS = 100;
 const LONGEST_PAUSE_MS = 10_000;
@@ -119,10 +122,23 @@ function session(url, ticks) {
   }
 }
 
-function follow([, url, symbol, count, ...rest]) {
-  const end = count === undefined ? Infinity : Number(count);
-  if (!symbol || !(end >= 0) || rest.length > 0) throw new Error(USAGE);
-  const ticks = new Ticks(symbol, end);
+function misused(why) {
+  log(`follower: ${why}\n${USAGE}`);
+  exitWithCode(2);
+}
+
+function follow([, ...args]) {
+  if (args.some((arg) => arg === '--help' || arg === '-h')) {
+    out(`${ABOUT}\n${USAGE}`);
+    return;
+  }
+  const option = args.find((arg) => arg.startsWith('-'));
+  if (option !== undefined) misused(`unknown option ${option}`);
+  const [url, symbol, count] = args;
+  if (args.length < 2) misused('URL and SYMBOL are missing');
+  if (args.length > 3) misused(`unexpected argument ${args[3]}`);
+  if (count !== undefined && !/^\d+$/.test(count)) misused(`COUNT is ${count}, which is not a number`);
+  const ticks = new Ticks(symbol, count === undefined ? Infinity : Number(count));
   for (let failures = 0; ; failures += 1) {
     const before = ticks.last;
     try {

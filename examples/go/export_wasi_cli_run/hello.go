@@ -12,20 +12,37 @@ import (
 	websocket "wit_component/wasmcloud_websocket_types"
 )
 
+const (
+	about = "Sends a greeting to the WebSocket server that WS_URL names, and prints the answer."
+	usage = "usage: hello, with a server in WS_URL, such as ws://localhost:9001/"
+)
+
 // Run is the command.
 func Run() types.Result[types.Unit, types.Unit] {
-	if err := hello(); err != nil {
+	if len(os.Args) > 1 {
+		if argument := os.Args[1]; argument != "--help" && argument != "-h" {
+			misused("unexpected argument " + argument)
+		}
+		fmt.Println(about + "\n" + usage)
+		return types.Ok[types.Unit, types.Unit](types.Unit{})
+	}
+	url := os.Getenv("WS_URL")
+	if url == "" {
+		misused("WS_URL is not set")
+	}
+	if err := hello(url); err != nil {
 		fmt.Fprintln(os.Stderr, "hello:", err)
 		return types.Err[types.Unit](types.Unit{})
 	}
 	return types.Ok[types.Unit, types.Unit](types.Unit{})
 }
 
-func hello() error {
-	url := os.Getenv("WS_URL")
-	if url == "" {
-		return errors.New("name a server in WS_URL, such as ws://localhost:9001/")
-	}
+func misused(why string) {
+	fmt.Fprintf(os.Stderr, "hello: %s\n%s\n", why, usage)
+	os.Exit(2)
+}
+
+func hello(url string) error {
 	connection, err := check(client.Connect(client.ClientConfig{Url: url, TimeoutMs: types.Some[uint32](5000)}))
 	if err != nil {
 		return fmt.Errorf("cannot connect: %w", err)

@@ -8,18 +8,32 @@ use wasmcloud::websocket::{
     types::Message,
 };
 
+const ABOUT: &str = "Sends a greeting to the WebSocket server that WS_URL names, and prints the answer.";
+const USAGE: &str = "usage: hello, with a server in WS_URL, such as ws://localhost:9001/";
+
 fn main() {
-    if let Err(error) = hello() {
+    match std::env::args().nth(1).as_deref() {
+        Some("--help" | "-h") => return println!("{ABOUT}\n{USAGE}"),
+        Some(argument) => misused(&format!("unexpected argument {argument}")),
+        None => {}
+    }
+    let url = std::env::var("WS_URL").unwrap_or_default();
+    if url.is_empty() {
+        misused("WS_URL is not set");
+    }
+    if let Err(error) = hello(url) {
         eprintln!("hello: {error}");
         std::process::exit(1);
     }
 }
 
-fn hello() -> Result<(), Box<dyn Error>> {
-    let url = std::env::var("WS_URL").unwrap_or_default();
-    if url.is_empty() {
-        Err("name a server in WS_URL, such as ws://localhost:9001/")?;
-    }
+fn misused(why: &str) {
+    eprintln!("hello: {why}\n{USAGE}");
+    // The standard library ends every guest that fails with 1.
+    wasip2::cli::exit::exit_with_code(2);
+}
+
+fn hello(url: String) -> Result<(), Box<dyn Error>> {
     let connection = connect(&ClientConfig {
         url,
         subprotocols: None,

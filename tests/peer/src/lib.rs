@@ -1,13 +1,15 @@
 //! The other end of a connection under test: a server whose every byte the test decides, and the
-//! certificates that it shows.
+//! certificates that it shows. And damage to files.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod authority;
+mod damage;
 mod frame;
 mod peer;
 
 pub use authority::{Authority, acceptor_of_file, acceptor_with, certificate_file};
+pub use damage::damaged;
 pub use frame::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
 pub use peer::{Peer, nobody_dialled, read_head};
 

@@ -17,6 +17,8 @@ use wasmcloud::websocket::{
     types::{Message, WebsocketError},
 };
 
+const ABOUT: &str = "Prints each tick of SYMBOL once and in order, from the market feed at URL, until the feed ends
+or COUNT ticks have come.";
 const USAGE: &str = "usage: follower URL SYMBOL [COUNT]";
 
 /// How a session with the feed ended.
@@ -29,21 +31,42 @@ enum End {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let (url, symbol, count) = match args.as_slice() {
-        [url, symbol] => (url, symbol, Ok(u64::MAX)),
-        [url, symbol, count] => (url, symbol, count.parse()),
-        _ => return fail(USAGE),
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{ABOUT}\n{USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    let (url, symbol, end) = match arguments(&args) {
+        Ok(arguments) => arguments,
+        Err(why) => {
+            eprintln!("follower: {why}\n{USAGE}");
+            // The standard library ends every guest that fails with 1.
+            wasip2::cli::exit::exit_with_code(2);
+            return ExitCode::FAILURE;
+        }
     };
-    let Ok(count) = count else { return fail(USAGE) };
-    match follow(url, &mut Ticks::new(symbol, count)) {
+    match follow(url, &mut Ticks::new(symbol, end)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => {
+            eprintln!("follower: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn fail(why: &str) -> ExitCode {
-    eprintln!("follower: {why}");
-    ExitCode::FAILURE
+/// The URL, the symbol, and the number of the last tick.
+fn arguments(args: &[String]) -> Result<(&str, &str, u64), String> {
+    if let Some(option) = args.iter().find(|arg| arg.starts_with('-')) {
+        return Err(format!("unknown option {option}"));
+    }
+    match args {
+        [url, symbol] => Ok((url, symbol, u64::MAX)),
+        [url, symbol, count] => match count.parse() {
+            Ok(count) => Ok((url, symbol, count)),
+            Err(error) => Err(format!("COUNT is {count}: {error}")),
+        },
+        [_, _, _, unexpected, ..] => Err(format!("unexpected argument {unexpected}")),
+        _ => Err("URL and SYMBOL are missing".to_owned()),
+    }
 }
 
 /// One session after the other, until the last tick or a trouble that another connection would not end.

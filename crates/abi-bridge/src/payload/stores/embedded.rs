@@ -1,15 +1,18 @@
 //! Stores in the embedded database redb, in memory or in one file.
 
-use super::{OpenError, StoreError, Stores, fits, limited, name, object};
+use super::{OpenError, StoreError, Stores, caught::caught, fits, limited, name, object, trial::Trial};
 use crate::payload::codec::{StoreAnswer, StoreCall};
 use parking_lot::RwLock;
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,
-    WriteTransaction, backends::InMemoryBackend,
+    WriteTransaction,
+    backends::{FileBackend, InMemoryBackend},
 };
 use serde_json::{Map, Value};
 use std::{
+    fs,
     io::ErrorKind,
+    panic::resume_unwind,
     path::{Path, PathBuf},
 };
 
@@ -71,10 +74,10 @@ impl EmbeddedStores {
     }
 
     /// The stores of a file, which is made where there is none and locked until this value is dropped. What a call
-    /// changed is on disk when the call returns.
+    /// changed is on disk when the call returns. A file is read whole and checked first: a damaged one is left as it is.
     ///
     /// # Errors
-    /// [`OpenError`] if the file cannot be read and written, is no store, or is open elsewhere.
+    /// [`OpenError`] if the file cannot be read and written, is damaged or no store, or is open elsewhere.
     pub fn file(path: &Path) -> Result<Self, OpenError> {
         Ok(EmbeddedStores { database: RwLock::new(Some(open(path)?)), path: Some(path.to_owned()), limit: None })
     }
@@ -113,20 +116,51 @@ impl EmbeddedStores {
 
 fn open(path: &Path) -> Result<Database, OpenError> {
     let failed = |reason: String| OpenError { path: path.to_owned(), reason };
-    let database = Database::builder().set_cache_size(CACHE).create(path).map_err(|error| {
-        failed(match error {
-            DatabaseError::DatabaseAlreadyOpen => {
-                "another process has it open; stop that process or name another file".to_owned()
-            }
-            DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-                "it is no store; name another file".to_owned()
-            }
-            DatabaseError::Storage(StorageError::Io(error)) => error.to_string(),
-            other => format!("{other}; restore it or name another file"),
-        })
-    })?;
+    if fs::metadata(path).is_ok_and(|file| file.len() > 0) {
+        check(path).map_err(failed)?;
+    }
+    let database = Database::builder().set_cache_size(CACHE).create(path);
+    let database = database.map_err(|error| failed(why_not_opened(error)))?;
     prepare(&database, None).map_err(|error| failed(StoreError::from(error).to_string()))?;
     Ok(database)
+}
+
+/// Checks all pages of a file, and changes nothing of it.
+fn check(path: &Path) -> Result<(), String> {
+    let file = fs::OpenOptions::new().read(true).write(true).open(path).map_err(|error| error.to_string())?;
+    let trial = FileBackend::new(file).map_err(why_not_opened)?;
+    let trial = Trial::new(trial).map_err(|error| error.to_string())?;
+    let checked = caught(|| {
+        let mut database = Database::builder().set_cache_size(CACHE).create_with_backend(trial)?;
+        let found = match database.check_integrity() {
+            Ok(true) => return Ok(()),
+            Ok(false) => "its pages do not belong together".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        // The database is dropped while this unwinds, when it leaves its pages alone: they could have it panic again.
+        resume_unwind(Box::new(found))
+    });
+    checked.map_err(|why| damaged(&why))?.map_err(why_not_opened)
+}
+
+fn why_not_opened(error: DatabaseError) -> String {
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => {
+            "another process has it open; stop that process or name another file".to_owned()
+        }
+        DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
+            "it is no store; name another file".to_owned()
+        }
+        DatabaseError::Storage(StorageError::Io(error)) => error.to_string(),
+        DatabaseError::Storage(StorageError::Corrupted(why)) => damaged(&why),
+        other => format!("{other}; restore it or name another file"),
+    }
+}
+
+fn damaged(why: &str) -> String {
+    // The text of a panic may have lines.
+    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
+    format!("it is damaged ({why}); restore it from a copy or name another file")
 }
 
 /// Makes the tables, so that to read them never fails for want of one.

@@ -1,9 +1,11 @@
 //! Stores: named collections of JSON documents that guests keep. An embedding host brings its own by
 //! [`Stores`], or takes [`EmbeddedStores`].
 
+mod caught;
 mod embedded;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use super::codec::{StoreAnswer, StoreCall};
 use serde_json::{Map, Value};

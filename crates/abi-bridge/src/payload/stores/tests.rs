@@ -5,6 +5,7 @@ use proptest::{collection::vec, prelude::*};
 use serde_json::json;
 use std::{fs, path::Path, thread};
 use tempfile::TempDir;
+use test_peer::damaged;
 
 fn stores() -> EmbeddedStores {
     let stores = EmbeddedStores::in_memory().unwrap();
@@ -306,4 +307,48 @@ fn a_file_that_is_no_store_is_left_alone() {
     drop(database);
     let said = refusal(&foreign);
     assert!(said.contains("a database of something else"), "{said}");
+}
+
+/// The bytes of a file with two stores, of documents that need pages of several sizes and some that were deleted.
+fn file_of_stores(path: &Path) -> Vec<u8> {
+    let stores = EmbeddedStores::file(path).unwrap();
+    for store in ["s", "t"] {
+        stores.import(store).unwrap();
+        for number in 0..60_usize {
+            let document = json!({"id": number.to_string(), "text": "x".repeat(number * number)});
+            stores.call(store, &StoreCall::Insert(document.to_string())).unwrap();
+        }
+        for number in (0..60).step_by(3) {
+            stores.call(store, &StoreCall::Delete(number.to_string())).unwrap();
+        }
+    }
+    drop(stores);
+    fs::read(path).unwrap()
+}
+
+fn all_of(stores: &EmbeddedStores) -> [Result<Answer, u32>; 2] {
+    ["s", "t"].map(|store| answer(stores, store, &StoreCall::Find("{}".to_owned())))
+}
+
+#[test]
+fn a_damaged_file_is_named_and_left_as_it_is_or_has_lost_nothing() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("stores");
+    let bytes = file_of_stores(&path);
+    let whole = all_of(&EmbeddedStores::file(&path).unwrap());
+    let mut refused = 0;
+    for seed in 0..2000 {
+        let damaged = damaged(&bytes, seed);
+        fs::write(&path, &damaged).unwrap();
+        match EmbeddedStores::file(&path) {
+            Ok(stores) => assert!(damaged.is_empty() || all_of(&stores) == whole, "seed {seed} lost documents"),
+            Err(error) => {
+                let said = error.to_string();
+                assert!(said.contains(path.to_str().unwrap()) && !said.contains('\n'), "seed {seed}: {said}");
+                assert!(fs::read(&path).unwrap() == damaged, "seed {seed} changed the file: {said}");
+                refused += 1;
+            }
+        }
+    }
+    assert!((500..2000).contains(&refused), "{refused}");
 }
