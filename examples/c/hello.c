@@ -6,14 +6,19 @@
 
 #include "bindings/hello.h"
 
-enum { EXIT_USAGE = 2 };
-
 typedef wasmcloud_websocket_types_websocket_error_t error_t;
 typedef wasmcloud_websocket_client_option_message_t option_message_t;
 typedef wasmcloud_websocket_client_borrow_connection_t connection_t;
 
 static const char about[] = "Sends a greeting to the WebSocket server that WS_URL names, and prints the answer.";
 static const char usage[] = "usage: hello, with a server in WS_URL, such as ws://localhost:9001/";
+
+static int misused(const char *why, const char *what) {
+    fprintf(stderr, "hello: %s%s\n%s\n", why, what, usage);
+    // The C library ends every guest that fails with 1.
+    wasi_cli_exit_exit_with_code(2);
+    return EXIT_FAILURE;
+}
 
 static bool fail(const char *what, const error_t *error) {
     // In the order of the WIT's cases.
@@ -77,13 +82,11 @@ int main(int argc, char **argv) {
         return EXIT_SUCCESS;
     }
     if (argc > 1) {
-        fprintf(stderr, "hello: unexpected argument %s\n%s\n", argv[1], usage);
-        return EXIT_USAGE;
+        return misused("unexpected argument ", argv[1]);
     }
     const char *url = getenv("WS_URL");
     if (url == NULL || *url == '\0') {
-        fprintf(stderr, "hello: WS_URL is not set\n%s\n", usage);
-        return EXIT_USAGE;
+        return misused("WS_URL is not set", "");
     }
     wasmcloud_websocket_client_client_config_t config = {.timeout_ms = {.is_some = true, .val = 5000}};
     hello_string_set(&config.url, url);

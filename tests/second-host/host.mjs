@@ -10,6 +10,9 @@ if (process.version.startsWith('v20.')) setFlagsFromString('--experimental-wasm-
 
 // However the guest ends.
 process.on('exit', end);
-const { run } = await import(pathToFileURL(`${process.argv.at(-1)}/guest.js`));
+const folder = process.argv.at(-1);
+// What is left is the guest's: its name. The settings are read already.
+process.argv.splice(1, process.argv.length, folder);
+const { run } = await import(pathToFileURL(`${folder}/guest.js`));
 run.run();
 process.exit();

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	types "go.bytecodealliance.org/pkg/wit/types"
+	exit "wit_component/wasi_cli_exit"
 	client "wit_component/wasmcloud_websocket_client"
 	websocket "wit_component/wasmcloud_websocket_types"
 )
@@ -39,7 +40,8 @@ func Run() types.Result[types.Unit, types.Unit] {
 
 func misused(why string) {
 	fmt.Fprintf(os.Stderr, "hello: %s\n%s\n", why, usage)
-	os.Exit(2)
+	// Go's runtime ends every guest that fails with 1.
+	exit.ExitWithCode(2)
 }
 
 func hello(url string) error {
