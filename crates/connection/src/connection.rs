@@ -146,6 +146,12 @@ impl Connection {
         self.shared.with(|driver, _| driver.abort());
     }
 
+    /// Ends the connection if its peer has reset TCP, and gives whether that is so. While the inbound buffer is full,
+    /// nothing else notices it, since nothing is read. What the peer had sent and was not read yet is lost then.
+    pub fn notice_reset(&self) -> bool {
+        self.shared.with(|driver, _| driver.notice_reset())
+    }
+
     /// Where the connection is in its life.
     pub fn state(&self) -> ConnectionState {
         match self.shared.lock().state() {

@@ -8,7 +8,7 @@ use crate::{
     CloseInfo, Error, Message, MessageRef,
     record::Record,
     shared::{Drive, Notices},
-    transport::{Transport, reset_when_dropped},
+    transport::{Transport, reset_when_dropped, take_error},
 };
 use bytes::BytesMut;
 use std::{
@@ -153,6 +153,13 @@ impl Driver {
             reset_when_dropped(&**transport);
         }
         self.protocol.abort();
+    }
+
+    /// Ends if the peer has reset the connection, though reading may pause; gives whether it has.
+    pub(crate) fn notice_reset(&mut self) -> bool {
+        let Some(error) = self.transport.as_deref().and_then(take_error) else { return false };
+        self.protocol.read_failed(error);
+        true
     }
 
     /// Ends because the runtime that drove the connection has stopped.

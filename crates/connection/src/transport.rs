@@ -96,11 +96,20 @@ fn layer<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
 /// Has a socket end with a reset once it is dropped, so that the kernel does not go on for minutes to offer what
 /// nobody reads.
 pub(crate) fn reset_when_dropped(transport: &dyn Transport) {
-    let transport = transport.as_any();
-    let dialled = transport.downcast_ref::<client::TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
-    let accepted = transport.downcast_ref::<server::TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
-    if let Some(tcp) = transport.downcast_ref::<TcpStream>().or(dialled).or(accepted) {
+    if let Some(tcp) = tcp(transport) {
         // It fails only for a socket that has ended already.
         let _ = tcp.set_zero_linger();
     }
+}
+
+/// Why the kernel has ended a socket, which it says once: by this, or by the next read or write.
+pub(crate) fn take_error(transport: &dyn Transport) -> Option<io::Error> {
+    tcp(transport)?.take_error().ok()?
+}
+
+fn tcp(transport: &dyn Transport) -> Option<&TcpStream> {
+    let transport = transport.as_any();
+    let dialled = transport.downcast_ref::<client::TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
+    let accepted = transport.downcast_ref::<server::TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
+    transport.downcast_ref::<TcpStream>().or(dialled).or(accepted)
 }

@@ -2,19 +2,33 @@
 
 use crate::*;
 use std::time::Instant;
+use test_peer::{Peer, read_head};
 use tests::faults::comes_true;
 use tokio::task::JoinSet;
 
 const CALLERS: usize = 20;
 
-/// Has callers send without reading until they block, and then reset their connections.
+/// The head of a request for a WebSocket, and a binary message of 1 MiB with a mask of zeros.
+const HANDSHAKE: &str = "GET /t HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+const MESSAGE: [u8; 14] = [0x82, 0xFF, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0];
+
+/// Has callers, over TCP or as WebSocket clients, send without reading until they block, and then reset their connections.
 async fn blocked_callers_reset(at: &str) {
     let mut callers = JoinSet::new();
+    let (scheme, rest) = at.split_once("://").unwrap();
+    let is_websocket = scheme == "ws";
+    let at = rest.split('/').next().unwrap();
     for _ in 0..CALLERS {
-        let at = at.strip_prefix("tcp://").unwrap().to_owned();
+        let at = at.to_owned();
         callers.spawn(async move {
             let mut tcp = TcpStream::connect(at).await.unwrap();
-            let part = bytes(1 << 20);
+            let mut part = bytes(1 << 20);
+            if is_websocket {
+                tcp.write_all(HANDSHAKE.as_bytes()).await.unwrap();
+                assert!(read_head(&mut tcp).await.starts_with("HTTP/1.1 101 "));
+                part = [&MESSAGE[..], &part].concat();
+            }
             while timeout(Duration::from_secs(1), tcp.write_all(&part)).await.is_ok_and(|sent| sent.is_ok()) {}
             tcp.set_zero_linger().unwrap();
         });
@@ -22,6 +36,23 @@ async fn blocked_callers_reset(at: &str) {
     while let Some(reset) = callers.join_next().await {
         reset.unwrap();
     }
+}
+
+/// A server over TCP, or for WebSockets, that never reads.
+async fn never_reads(scheme: &str) -> String {
+    let (listener, at) = far().await;
+    let is_websocket = scheme == "ws";
+    tokio::spawn(async move {
+        let mut all = Vec::new();
+        while let Ok((tcp, _)) = listener.accept().await {
+            let mut peer = if is_websocket { Ok(Peer::over(tcp).await) } else { Err(tcp) };
+            if let Ok(peer) = &mut peer {
+                peer.upgrade("").await;
+            }
+            all.push(peer);
+        }
+    });
+    if is_websocket { at.replace("tcp", "ws") + "/t" } else { at }
 }
 
 fn held(programs: &[Watm]) -> Vec<usize> {
@@ -76,25 +107,24 @@ async fn a_stop_is_prompt_while_both_directions_are_full() {
 }
 
 #[tokio::test]
-async fn connections_end_whose_callers_reset_while_the_server_never_reads() {
-    let (listener, server) = far().await;
-    let accepts = tokio::spawn(async move {
-        let mut servers = Vec::new();
-        while let Ok((tcp, _)) = listener.accept().await {
-            servers.push(tcp);
-        }
-    });
+async fn connections_end_whose_callers_reset_while_the_other_end_never_reads() {
     for module in ["transport", "async_transport"] {
-        let dialer =
-            Watm::start_with(&transport_path(module), "dial", "tcp://127.0.0.1:0", &server, &["--close-timeout", "1s"])
-                .await;
-        let programs = [dialer];
-        let before = held(&programs);
-        blocked_callers_reset(&programs[0].at).await;
-        nothing_is_left(&programs, &before).await;
-        ends_at_once(programs).await;
+        for (role, local, remote) in [
+            ("dial", "tcp://127.0.0.1:0", "tcp"),
+            ("dial", "tcp://127.0.0.1:0", "ws"),
+            ("listen", "tcp://127.0.0.1:0", "tcp"),
+            ("listen", "ws://127.0.0.1:0/t", "tcp"),
+            ("relay", "ws://127.0.0.1:0/t", "ws"),
+        ] {
+            let (module, remote) = (transport_path(module), never_reads(remote).await);
+            let limit = ["--close-timeout", "1s"];
+            let programs = [Watm::start_with(&module, role, local, &remote, &limit).await];
+            let before = held(&programs);
+            blocked_callers_reset(&programs[0].at).await;
+            nothing_is_left(&programs, &before).await;
+            ends_at_once(programs).await;
+        }
     }
-    accepts.abort();
 }
 
 #[tokio::test]

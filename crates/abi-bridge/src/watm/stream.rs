@@ -221,9 +221,10 @@ impl Stream {
         self.ahead.is_empty() && matches!(self.ended, Some(Err(_)))
     }
 
-    /// Notices that a TCP peer has reset the connection, though nothing is read.
+    /// Notices that a peer has reset the connection, though nothing is read.
     pub(super) fn notice_reset(&mut self) {
-        let reset = self.tcp().and_then(|tcp| tcp.take_error().ok().flatten());
+        let of_tcp = || self.tcp()?.take_error().ok()?;
+        let reset = self.websocket().and_then(WebSocketTransport::reset).or_else(of_tcp);
         if let Some(error) = reset {
             self.ahead = BytesMut::new();
             self.ended = Some(Err((&error).into()));

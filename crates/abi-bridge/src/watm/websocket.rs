@@ -55,6 +55,11 @@ impl WebSocketTransport {
         let _ = self.connection.close(Some(if stops { GOING_AWAY } else { NORMAL }), None);
     }
 
+    /// Whether its peer has reset TCP, though nothing is read from it.
+    pub(super) fn reset(&self) -> Option<io::Error> {
+        self.connection.notice_reset().then(|| io::ErrorKind::ConnectionReset.into())
+    }
+
     /// Ends the connection without waiting for its peer.
     pub(super) fn abort(&self) {
         self.connection.abort();
