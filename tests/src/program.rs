@@ -23,12 +23,15 @@ fn built(path: PathBuf) -> PathBuf {
     path
 }
 
+/// What the program logs: warnings, and not that a compilation takes long, as it does on a busy machine.
+const LEVEL: &str = "warn";
+
 /// A command line of the program, without colours, secrets of the environment or standard input, and with a cache of the
 /// tests' own.
 pub fn program() -> Command {
     second_host::must_not_run();
     let mut command = Command::new(built(target().join("debug/websocket-provider")));
-    command.kill_on_drop(true).stdin(Stdio::null()).env_remove("RUST_LOG");
+    command.kill_on_drop(true).stdin(Stdio::null()).env("RUST_LOG", LEVEL);
     command.env("XDG_CACHE_HOME", target().join("test-cache"));
     command
 }
@@ -132,7 +135,7 @@ impl Running {
         let program = program();
         let mut command = Command::new(wrapper[0]);
         command.args(&wrapper[1..]).arg(program.as_std().get_program()).args(args);
-        command.kill_on_drop(true).stdin(Stdio::null()).env_remove("RUST_LOG");
+        command.kill_on_drop(true).stdin(Stdio::null()).env("RUST_LOG", LEVEL);
         Running::spawn(command)
     }
 
