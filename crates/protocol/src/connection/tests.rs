@@ -1,9 +1,13 @@
 //! One test for each row of the table of phases and events, and virtual-time tests of keep-alive, closing, grace periods,
 //! batching and backpressure.
 
-use super::*;
-use crate::frame::{Frame, FrameReader, Opcode};
-use std::sync::LazyLock;
+use super::{pacing::EARLY_PART, *};
+use crate::{
+    CloseInfo, Message, MessageRef,
+    close::NO_STATUS,
+    frame::{Frame, FrameReader, Opcode},
+};
+use std::{sync::LazyLock, task::Poll};
 
 /// The time at which every test starts.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -1,0 +1,160 @@
+//! The calls of the application: sending, receiving and closing.
+
+use super::{
+    Changes, Connection, Failure, Initiator, OUTPUT_BOUND, ReceiveError, SendError, Sent, pacing::EARLY_PART,
+    phase::Phase,
+};
+use crate::{CloseInfo, InvalidMessage, Message, MessageRef};
+use std::{sync::Arc, task::Poll, time::Instant};
+
+impl Connection {
+    /// Sends one message; a close frame is sent by [`Connection::close`]. `Pending` while the output holds
+    /// [`OUTPUT_BOUND`] bytes: nothing was sent, and [`Changes::callers`] says when to try again. Afterwards, do what
+    /// [`Sent`] says.
+    ///
+    /// # Errors
+    /// [`SendError`]; [`InvalidMessage::CloseFrame`] for a close frame.
+    pub fn send(&mut self, message: MessageRef<'_>) -> Poll<Result<Sent, SendError>> {
+        self.send_early(message, |_| {})
+    }
+
+    /// [`Connection::send`], with a part of a large message offered early: when it helps the peer, `write` is called with
+    /// the message's first bytes in [`Connection::transmit`], before the rest is masked. It may write them or not.
+    ///
+    /// # Errors
+    /// [`SendError`]. When `write` calls [`Connection::write_failed`], the first bytes may have been sent.
+    pub fn send_early(
+        &mut self,
+        message: MessageRef<'_>,
+        write: impl FnOnce(&mut Self),
+    ) -> Poll<Result<Sent, SendError>> {
+        if let Err(error) = self.check_send(message) {
+            return Poll::Ready(Err(error));
+        }
+        if self.output.len() >= OUTPUT_BOUND {
+            return Poll::Pending;
+        }
+        debug_assert!(self.pong.is_none(), "a pong waits only while the output is full");
+        let (length, is_data) = (message.len(), message.is_data());
+        let bytes = message.payload();
+        let mut payload = self.writer.begin(message.opcode(), &bytes, &mut self.output);
+        if self.pacing.is_early(length) {
+            payload.put(EARLY_PART, &mut self.output);
+            self.pacing.release();
+            write(self);
+            // Writing may have failed; the beginning of the message was discarded then.
+            if let Err(error) = self.check_send(message) {
+                return Poll::Ready(Err(error));
+            }
+        }
+        payload.put(usize::MAX, &mut self.output);
+        self.stats.sent.add(message);
+        Poll::Ready(Ok(self.pacing.sent(is_data, self.output.len())))
+    }
+
+    /// Confirms that a message was sent for which [`Connection::send`] returned [`Sent::Now`]. Call it once the output was
+    /// written as far as the transport took it.
+    ///
+    /// # Errors
+    /// [`SendError::Write`] when writing failed. The message does not count as sent then.
+    pub fn confirm(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        match self.phase {
+            Phase::ReadOnly { .. } => {
+                self.stats.sent.remove(message);
+                self.check_send(message)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_send(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        match &mut self.phase {
+            _ if matches!(message, MessageRef::Close(_)) => Err(InvalidMessage::CloseFrame.into()),
+            Phase::Open(_) | Phase::Grace { .. } => Ok(message.check_sendable(self.config.max_message_size)?),
+            Phase::ReadOnly { error, is_reported: is_reported @ false, .. } => {
+                *is_reported = true;
+                Err(SendError::Write(Arc::clone(error)))
+            }
+            Phase::ReadOnly { .. } | Phase::CloseSent { .. } | Phase::Ending { .. } | Phase::Closed { .. } => {
+                Err(SendError::Closed)
+            }
+        }
+    }
+
+    /// Lets the current batch be written, because the application waits or [`BATCH_DELAY`](super::BATCH_DELAY) is over. Afterwards, write.
+    pub fn flush(&mut self) {
+        self.pacing.flush();
+    }
+
+    /// The next message, in order; `Pending` while there is none, and [`Changes::callers`] says when to try again.
+    ///
+    /// # Errors
+    /// After every message: how the connection failed, once; then [`ReceiveError::Closed`].
+    pub fn receive(&mut self) -> Poll<Result<Message, ReceiveError>> {
+        if let Some(message) = self.try_receive() {
+            return Poll::Ready(Ok(message));
+        }
+        // The application has answered what came before.
+        self.end_grace();
+        match &mut self.phase {
+            Phase::Ending { failure, .. } | Phase::Closed { failure } => {
+                Poll::Ready(Err(failure.take().map_or(ReceiveError::Closed, ReceiveError::Failed)))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// The next unread message; `None` when there is none. Unlike [`Connection::receive`], it does not signal that the
+    /// application has answered the messages before.
+    pub fn try_receive(&mut self) -> Option<Message> {
+        let message = self.inbox.pop()?;
+        if self.is_paused && self.inbox.bytes() <= self.config.inbound_buffer / 2 {
+            self.changes.driver = true;
+        }
+        Some(message)
+    }
+
+    /// Begins the closing handshake unless it has begun; `None` sends a close frame without a code. Afterwards, write.
+    pub fn close(&mut self, info: Option<&CloseInfo>, now: Instant) {
+        self.close_for(Initiator::Application, info, now);
+    }
+
+    /// Closes because nobody holds the connection any more. Received messages are dropped. Afterwards, write.
+    pub fn abandon(&mut self, info: &CloseInfo, now: Instant) {
+        self.is_abandoned = true;
+        self.inbox.clear();
+        self.changes.driver = true;
+        match &self.phase {
+            Phase::Grace { .. } => self.end_grace(),
+            Phase::ReadOnly { .. } | Phase::CloseSent { write_error: Some(_), .. } => {
+                self.closure.begin(Initiator::Drop);
+                self.lose(Failure::Aborted);
+            }
+            _ => self.close_for(Initiator::Drop, Some(info), now),
+        }
+    }
+
+    /// Ends the connection at once, without a closing handshake. The transport is to be reset.
+    pub fn abort(&mut self) {
+        self.discard_output();
+        self.lose(Failure::Aborted);
+    }
+
+    fn close_for(&mut self, initiator: Initiator, info: Option<&CloseInfo>, now: Instant) {
+        let close_by = now + self.config.close_timeout;
+        let write_error = match &self.phase {
+            Phase::Open(_) | Phase::Grace { .. } => None,
+            Phase::ReadOnly { error, .. } => Some(Arc::clone(error)),
+            Phase::CloseSent { .. } | Phase::Ending { .. } | Phase::Closed { .. } => return,
+        };
+        self.closure.begin(initiator);
+        if write_error.is_none() {
+            self.write_close(info);
+        }
+        if matches!(self.phase, Phase::Grace { .. }) {
+            return self.end_grace();
+        }
+        self.phase = Phase::CloseSent { close_by, write_error };
+        self.changes = Changes { callers: true, driver: true };
+    }
+}

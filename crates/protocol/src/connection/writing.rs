@@ -1,0 +1,192 @@
+//! Bytes out: the output, control frames, ending the transport, and the timeouts that write.
+
+use super::{
+    Changes, Connection, Failure, Initiator, LINGER, OUTPUT_BOUND, Outcome,
+    phase::{HalfClose, Liveness, Phase},
+};
+use crate::{CloseInfo, MessageRef, close::NO_STATUS, frame::Opcode};
+use bytes::{Buf, BytesMut};
+use std::{io, sync::Arc, time::Instant};
+
+impl Connection {
+    /// The bytes to write now, none while a batch is held back. After a keep-alive timeout it still returns the last
+    /// close frame once the connection is closed: write what the transport takes at once.
+    pub fn transmit(&self) -> &[u8] {
+        if self.pacing.is_holding() { &[] } else { &self.output }
+    }
+
+    /// The first `count` bytes of [`Connection::transmit`] were written. Poll that again, then
+    /// [`Connection::wants_flush`].
+    pub fn transmitted(&mut self, count: usize) {
+        let was_full = self.output.len() >= OUTPUT_BOUND;
+        self.output.advance(count);
+        self.unflushed |= count > 0;
+        if was_full && self.output.len() < OUTPUT_BOUND {
+            self.changes.callers = true;
+            self.write_pong();
+        }
+        if self.output.is_empty() {
+            // An idle connection holds no buffer.
+            self.output = BytesMut::new();
+        }
+    }
+
+    /// Whether the transport is to be flushed, once [`Connection::transmit`] returns nothing.
+    pub fn wants_flush(&self) -> bool {
+        self.unflushed
+    }
+
+    /// The transport was flushed. Poll [`Connection::wants_half_close`] next.
+    pub fn flushed(&mut self) {
+        self.unflushed = false;
+        self.finish_when_written();
+    }
+
+    /// Whether this direction of the transport is to be ended, once all output is written and flushed.
+    pub fn wants_half_close(&self) -> bool {
+        matches!(self.phase, Phase::Ending { half_close: HalfClose::Due, .. })
+    }
+
+    /// This direction of the transport was ended. A peer that has sent its close frame has [`LINGER`] to end the other.
+    pub fn half_closed(&mut self, now: Instant) {
+        if let Phase::Ending { half_close, close_by, .. } = &mut self.phase {
+            *half_close = HalfClose::Done;
+            if self.closure.received.is_some() {
+                *close_by = (*close_by).min(now + LINGER);
+                self.changes.driver = true;
+            }
+        }
+        self.finish_when_written();
+    }
+
+    /// Whether there is something to write, to flush or to half-close.
+    pub fn wants_write(&self) -> bool {
+        match self.phase {
+            Phase::Closed { .. } => false,
+            _ => !self.transmit().is_empty() || self.unflushed || self.wants_half_close(),
+        }
+    }
+
+    /// Writing to the transport, flushing it or ending it failed.
+    pub fn write_failed(&mut self, error: io::Error, now: Instant) {
+        self.discard_output();
+        let error = Arc::new(error);
+        match &mut self.phase {
+            Phase::Open(_) => {
+                self.phase = Phase::ReadOnly { error, until: now + self.config.close_timeout, is_reported: false };
+                self.changes = Changes { callers: true, driver: true };
+            }
+            // Nobody receives what may still come.
+            Phase::CloseSent { .. } if self.is_abandoned => self.lose(Failure::Write(error)),
+            Phase::CloseSent { write_error, .. } => {
+                write_error.get_or_insert(error);
+            }
+            Phase::ReadOnly { .. } | Phase::Closed { .. } => {}
+            Phase::Grace { .. } | Phase::Ending { .. } => self.lose(Failure::Write(error)),
+        }
+    }
+
+    /// Drops the output that was not written. A close frame is the last part of it.
+    pub(super) fn discard_output(&mut self) {
+        if !self.output.is_empty() || self.unflushed {
+            self.closure.sent = None;
+        }
+        self.output = BytesMut::new();
+        self.pong = None;
+        self.unflushed = false;
+        self.pacing.release();
+    }
+
+    pub(super) fn write_close(&mut self, info: Option<&CloseInfo>) {
+        // Nothing may follow the close frame.
+        self.write_pong();
+        self.closure.sent = Some(info.cloned().unwrap_or(CloseInfo { code: NO_STATUS, reason: None }));
+        match info {
+            Some(info) => self.writer.message(MessageRef::Close(info), &mut self.output),
+            None => self.writer.begin(Opcode::Close, &[], &mut self.output).put(0, &mut self.output),
+        }
+        self.pacing.release();
+    }
+
+    /// Answers the ping whose answer waited for the output.
+    pub(super) fn write_pong(&mut self) {
+        if let Some(pong) = self.pong.take() {
+            self.writer.message(MessageRef::Pong(&pong), &mut self.output);
+            self.stats.pings_answered += 1;
+            self.pacing.release();
+        }
+    }
+
+    /// Closes once the peer has ended its direction and everything is written.
+    pub(super) fn finish_when_written(&mut self) {
+        if matches!(self.phase, Phase::Ending { input_ended: true, .. }) && !self.wants_write() {
+            self.lose(Failure::Eof { within_message: false });
+        }
+    }
+
+    /// Receives nothing more, and ends once the output is written.
+    pub(super) fn end(&mut self, close_by: Instant, half_close_first: bool, failure: Option<Failure>) {
+        let half_close = if half_close_first { HalfClose::Due } else { HalfClose::Peer };
+        self.phase = Phase::Ending { close_by, half_close, input_ended: false, failure };
+        self.input.clear();
+        self.is_paused = false;
+        self.changes = Changes { callers: true, driver: true };
+    }
+
+    pub(super) fn closed(&mut self, outcome: Outcome, failure: Option<Failure>) {
+        if !matches!(failure, Some(Failure::KeepAlive)) {
+            self.discard_output();
+        }
+        self.closure.decide(outcome);
+        self.phase = Phase::Closed { failure };
+        self.reader.clear();
+        self.input = BytesMut::new();
+        self.pong = None;
+        self.is_paused = false;
+        self.closed_event = true;
+        self.changes = Changes { callers: true, driver: true };
+    }
+}
+
+/// Time.
+impl Connection {
+    /// When [`Connection::handle_timeout`] is to be called next; `None` for never. Poll it after every other call.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Open(liveness) => liveness.pinged.unwrap_or(liveness.heard).checked_add(self.config.keep_alive?),
+            Phase::Grace { until, .. } | Phase::ReadOnly { until, .. } => Some(*until),
+            Phase::CloseSent { close_by, .. } | Phase::Ending { close_by, .. } => Some(*close_by),
+            Phase::Closed { .. } => None,
+        }
+    }
+
+    /// Does what is due at `now`; nothing before [`Connection::poll_timeout`]. Afterwards, write.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return;
+        }
+        match &mut self.phase {
+            // The application is slow, not the peer: unread data is a sign of life.
+            Phase::Open(liveness) if self.is_paused => *liveness = Liveness { heard: now, pinged: None },
+            Phase::Open(liveness) if liveness.pinged.is_none() => {
+                liveness.pinged = Some(now);
+                self.writer.message(MessageRef::Ping(&self.tag), &mut self.output);
+                self.stats.keep_alive_pings += 1;
+                self.pacing.release();
+            }
+            Phase::Open(_) => {
+                self.closure.begin(Initiator::Protocol);
+                self.write_close(Some(&CloseInfo { code: 1011, reason: Some("keep-alive timeout".to_owned()) }));
+                self.lose(Failure::KeepAlive);
+            }
+            Phase::Grace { .. } => self.end_grace(),
+            Phase::ReadOnly { until, .. } if self.is_paused => *until = now + self.config.close_timeout,
+            Phase::CloseSent { .. } => {
+                // Messages that the full inbox had no capacity for, before nobody can decode them any more.
+                while matches!(self.phase, Phase::CloseSent { .. }) && self.decode_message(now) {}
+                self.lose(Failure::CloseTimeout);
+            }
+            Phase::ReadOnly { .. } | Phase::Ending { .. } | Phase::Closed { .. } => self.lose(Failure::CloseTimeout),
+        }
+    }
+}
