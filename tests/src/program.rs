@@ -62,6 +62,12 @@ pub fn guest(name: &str) -> Vec<u8> {
     std::fs::read(guest_path(name)).expect("a guest can be read")
 }
 
+/// Standard error without the line that says that a compilation takes long: on a busy machine, each does.
+pub fn without_progress(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.split_inclusive('\n').filter(|line| !line.contains("websocket_provider::compile: compiling ")).collect()
+}
+
 /// Runs a guest to its end.
 pub async fn run(options: &[&str], guest: &Path) -> Output {
     crate::soon(program().arg("run").args(options).arg(guest).output()).await.expect("the program starts")

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use tempfile::TempDir;
-use tests::{component, component_with, guest_path, program, soon, transport_path};
+use tests::{component, component_with, guest_path, program, soon, transport_path, without_progress};
 
 /// A file, what it is, and the command that runs it.
 struct Kind {
@@ -156,7 +156,7 @@ async fn inspect_names_the_command_that_runs_a_guest_and_fails_where_there_is_no
             Some(runner) => {
                 let line = format!("run it with: websocket-provider {runner}");
                 assert!(
-                    code == Some(0) && stdout.contains(&line) && stderr.is_empty(),
+                    code == Some(0) && stdout.contains(&line) && without_progress(stderr.as_bytes()).is_empty(),
                     "{}: {stdout}{stderr}",
                     kind.name
                 );
