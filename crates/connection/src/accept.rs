@@ -102,6 +102,22 @@ impl Upgrade {
     }
 }
 
+/// Whether an element of `Sec-WebSocket-Extensions` is an extension with its parameters (RFC 6455 section 9.1). A value in
+/// quotes is a token as well.
+fn is_extension(element: &[u8]) -> bool {
+    let Ok(element) = std::str::from_utf8(element) else { return false };
+    let mut parts = element.split(';').map(str::trim);
+    let is_parameter = |part: &str| match part.split_once('=') {
+        None => is_token(part),
+        Some((name, value)) => {
+            let value = value.trim();
+            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+            is_token(name.trim()) && is_token(unquoted)
+        }
+    };
+    parts.next().is_some_and(is_token) && parts.all(is_parameter)
+}
+
 /// The key to accept with and the subprotocols on offer.
 fn check<B>(request: &Request<B>) -> Result<(String, Vec<String>), Refusal> {
     let fields = request.headers();
@@ -137,6 +153,9 @@ fn check<B>(request: &Request<B>) -> Result<(String, Vec<String>), Refusal> {
     let Some(offered) = subprotocols(fields) else {
         return bad("Sec-WebSocket-Protocol is not a list of distinct tokens");
     };
+    if !elements(fields, header::SEC_WEBSOCKET_EXTENSIONS).all(is_extension) {
+        return bad("Sec-WebSocket-Extensions is not a list of extensions");
+    }
     Ok((accept_value(key.as_bytes()), offered))
 }
 
@@ -273,6 +292,17 @@ mod tests {
                 fields.append("sec-websocket-protocol", HeaderValue::from_static(value));
             }
             assert_eq!(check(&request).unwrap().1, offered, "{protocols:?}");
+        }
+    }
+
+    #[test]
+    fn offers_of_extensions_are_ignored_where_they_are_valid_and_refused_where_not() {
+        let asked = |offer| check(&request(&[("sec-websocket-extensions", Some(offer))]));
+        for offer in ["permessage-deflate", "a; b; c=1, d;e=\"f\"", " , a ;b = c", ""] {
+            assert!(asked(offer).is_ok(), "{offer}");
+        }
+        for offer in [";;\"", "a b c", "a;", "a; =1", "a; b=", "a; b=\"", "a; b=\"c d\"", "a; b=c=d"] {
+            assert_eq!(asked(offer).err().map(|refusal| refusal.status), Some(StatusCode::BAD_REQUEST), "{offer}");
         }
     }
 

@@ -271,5 +271,8 @@ fn poll_write(
         ready!(Pin::new(&mut transport).poll_shutdown(cx))?;
         protocol.half_closed(Driver::now());
     }
+    if protocol.wants_linger() {
+        protocol.linger(Driver::now());
+    }
     Poll::Ready(Ok(()))
 }

@@ -174,6 +174,13 @@ async fn the_very_certificate_that_the_operator_names_is_trusted_for_its_name_an
     let (certificate, key) = Authority::new("unknown").issue(&["localhost"], |_| {});
     let trusting = named(certificate.pem());
     works(&trusting, &serve(acceptor_with(vec![certificate.der().clone()], key_of(&key))).await).await;
+    // Whatever it is meant for.
+    let (certificate, key) = self_signed(|params| {
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let trusting = named(certificate.pem());
+    works(&trusting, &serve(acceptor_with(vec![certificate.der().clone()], key_of(&key))).await).await;
     // Its dates and its name hold.
     for (change, cause) in [
         ((|params| params.not_after = date_time_ymd(2020, 1, 1)) as fn(&mut CertificateParams), "expired on 2020"),

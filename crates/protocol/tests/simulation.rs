@@ -230,6 +230,9 @@ impl End {
             self.connection.half_closed(now);
             moved = true;
         }
+        if self.connection.wants_linger() {
+            self.connection.linger(now);
+        }
         if self.connection.state() == State::Closed && out.ended.is_none() {
             out.ended = Some(out.arrival(now, random));
             moved = true;

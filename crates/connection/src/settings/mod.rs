@@ -128,7 +128,7 @@ impl Settings {
             .ok_or_else(|| SettingError::Unknown(name.to_owned()))?;
         let mut changed = self.clone();
         let read = match value.trim() {
-            text if text.contains(char::is_control) => Err("it contains a control character".to_owned()),
+            _ if value.contains(char::is_control) => Err("it contains a control character".to_owned()),
             text => (setting.apply)(&mut changed, text).and_then(|()| (setting.check)(&changed)),
         };
         read.map_err(|reason| match setting.name {

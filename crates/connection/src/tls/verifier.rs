@@ -71,12 +71,14 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Whether an error concerns who signed a certificate, or the kind of certificate. webpki checks the dates before
+/// Whether an error concerns who signed a certificate, or what the certificate is meant for. webpki checks the dates before
 /// these, and so reports none of them for a certificate that is not valid now; tests/tls.rs holds it to that.
 fn concerns_issuer(error: &Error) -> bool {
     match error {
         Error::InvalidCertificate(
             CertificateError::UnknownIssuer
+            | CertificateError::InvalidPurpose
+            | CertificateError::InvalidPurposeContext { .. }
             | CertificateError::BadSignature
             | CertificateError::UnsupportedSignatureAlgorithmContext { .. }
             | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },

@@ -6,7 +6,8 @@
 //!   [`Connection::received`] until the buffer is `None`, because reading is paused, or until the transport has nothing
 //!   more, which [`Connection::read_blocked`] reports. When it is paused and [`Connection::wants_resume`], begin again soon.
 //! - **Writing.** Write [`Connection::transmit`], then call [`Connection::transmitted`]; then flush the transport while
-//!   [`Connection::wants_flush`], and end this direction of it while [`Connection::wants_half_close`].
+//!   [`Connection::wants_flush`], end this direction of it while [`Connection::wants_half_close`], and call
+//!   [`Connection::linger`] while [`Connection::wants_linger`].
 //! - **Time.** Call [`Connection::handle_timeout`] at [`Connection::poll_timeout`].
 //! - **The application** calls [`Connection::send`], [`Connection::receive`] and [`Connection::close`].
 //!
@@ -63,7 +64,7 @@ use std::{
 
 /// How long an application may answer the messages that came before a violation, before the peer is told.
 pub const GRACE_PERIOD: Duration = Duration::from_millis(500);
-/// How long a peer has to end the transport after the closing handshake, once this end did.
+/// How long a peer has to end the transport after the closing handshake.
 pub const LINGER: Duration = Duration::from_secs(1);
 /// The size of a read from a peer that sends little.
 const MIN_READ: usize = 4 * 1024;

@@ -58,8 +58,10 @@ pub(super) struct Liveness {
 /// fails the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HalfClose {
-    /// The peer does.
+    /// The peer does. Its time for that begins once all output is written.
     Peer,
+    /// The peer does, within its time.
+    Awaited,
     /// This end does, once all output is written.
     Due,
     /// This end did.

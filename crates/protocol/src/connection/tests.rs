@@ -801,3 +801,26 @@ fn a_closed_connection_holds_nothing_but_what_receive_reports() {
         assert_eq!(name(&connection), Closed);
     }
 }
+
+#[test]
+fn a_server_has_a_second_to_end_the_transport_after_the_closing_handshake() {
+    // Our close frame was answered, or the peer's was; the time begins when everything is written.
+    for begins in [true, false] {
+        let mut client = connection(Role::Client);
+        if begins {
+            client.close(Some(&CLOSE), now());
+            written(&mut client);
+        }
+        arrive(&mut client, Opcode::Close, &1000u16.to_be_bytes());
+        assert_eq!(client.poll_timeout(), Some(at(CLOSE_TIMEOUT)));
+        assert_eq!(client.wants_linger(), begins);
+        written(&mut client);
+        assert!(client.wants_linger());
+        client.take_changes();
+        client.linger(at(LINGER));
+        assert!(client.take_changes().driver && !client.wants_linger());
+        assert_eq!(client.poll_timeout(), Some(at(2 * LINGER)));
+        client.handle_timeout(at(2 * LINGER));
+        assert_eq!((name(&client), client.closure().outcome), (Closed, Some(Outcome::Clean)));
+    }
+}

@@ -59,6 +59,22 @@ impl Connection {
         self.finish_when_written();
     }
 
+    /// Whether the closing handshake is done and written, and the peer is to end the transport first.
+    pub fn wants_linger(&self) -> bool {
+        matches!(self.phase, Phase::Ending { half_close: HalfClose::Peer, .. })
+            && self.output.is_empty()
+            && !self.unflushed
+    }
+
+    /// Gives the peer [`LINGER`] to end the transport (RFC 6455 section 7.1.1 lets a client end it at any time).
+    pub fn linger(&mut self, now: Instant) {
+        if let Phase::Ending { half_close, close_by, .. } = &mut self.phase {
+            *half_close = HalfClose::Awaited;
+            *close_by = (*close_by).min(now + LINGER);
+            self.changes.driver = true;
+        }
+    }
+
     /// Whether there is something to write, to flush or to half-close.
     pub fn wants_write(&self) -> bool {
         match self.phase {
