@@ -2,7 +2,7 @@
 
 mod scenario;
 
-pub use scenario::{LIMITS, Scenario, comes_true, scenarios};
+pub use scenario::{LIMITS, Scenario, comes_true, comes_true_within, scenarios};
 
 use std::io;
 use test_peer::{Authority, BINARY, CLOSE, PING, Peer, TEXT, close_payload, frame};

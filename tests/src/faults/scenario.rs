@@ -164,10 +164,15 @@ async fn play(guest: &mut Probe, url: &str, act: Act) -> String {
 }
 
 /// Waits for what nothing announces, and fails when it is late.
-pub async fn comes_true(what: &str, mut it: impl FnMut() -> bool) {
+pub async fn comes_true(what: &str, it: impl FnMut() -> bool) {
+    comes_true_within(SOON, what, it).await;
+}
+
+/// [`comes_true`] with a time limit of its own.
+pub async fn comes_true_within(limit: Duration, what: &str, mut it: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !it() {
-        assert!(begun.elapsed() < SOON, "{what}");
+        assert!(begun.elapsed() < limit, "{what}");
         sleep(Duration::from_millis(5)).await;
     }
 }
