@@ -73,13 +73,13 @@ fn errors(page: &mut String) {
 
 /// The constants that limit what guests and peers can do, by file.
 const LIMITS: [(&str, &[&str]); 17] = [
-    ("connection/src/request.rs", &["MAX_REQUEST"]),
-    ("connection/src/policy.rs", &["MAX_NAME"]),
-    ("connection/src/head.rs", &["MAX_HEAD"]),
-    ("connection/src/refusal.rs", &["MAX_BODY", "MAX_RAW_BODY", "BODY_WAIT"]),
-    ("connection/src/dial.rs", &["ATTEMPT_DELAY"]),
-    ("connection/src/files.rs", &["PIPE_WAIT"]),
-    ("connection/src/tls/files.rs", &["MAX_PEM"]),
+    ("connection/src/open/request.rs", &["MAX_REQUEST"]),
+    ("connection/src/settings/rule.rs", &["MAX_NAME"]),
+    ("connection/src/open/head.rs", &["MAX_HEAD"]),
+    ("connection/src/open/refusal.rs", &["MAX_BODY", "MAX_RAW_BODY", "BODY_WAIT"]),
+    ("connection/src/open/dial.rs", &["ATTEMPT_DELAY"]),
+    ("connection/src/settings/files.rs", &["PIPE_WAIT"]),
+    ("connection/src/open/tls/files.rs", &["MAX_PEM"]),
     ("protocol/src/frame/mod.rs", &["MAX_CONTROL_PAYLOAD"]),
     ("protocol/src/connection/pacing.rs", &["OUTPUT_BOUND", "BATCH_DELAY"]),
     ("protocol/src/connection/inbox.rs", &["MAX_UNREAD_CONTROLS"]),

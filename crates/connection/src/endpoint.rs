@@ -2,25 +2,27 @@
 
 use crate::{
     ConnectConfig, ConnectError, Connection, Error, Metrics, Reason, SettingError, Settings, Step,
-    accept::{Admission, Refusal, Upgrade},
-    dial::dial,
-    driver::{Driver, Limits},
-    failure::Progress,
-    handshake::handshake,
-    origin,
-    policy::Policy,
-    record::{Attempt, Warnings},
-    request::Request,
-    timer::{ThreadTimers, Timers},
-    tls::Tls,
-    transport::{TcpConnection, TlsConnection, Transport},
+    drive::{
+        driver::{Driver, Limits},
+        timer::{ThreadTimers, Timers},
+        transport::{Permits, TcpConnection, TlsConnection, Transport},
+    },
+    error::connect::Progress,
+    observe::record::{Attempt, Warnings},
+    open::{
+        accept::{Admission, Upgrade},
+        dial::dial,
+        handshake::handshake,
+        policy::Policy,
+        request::Request,
+        target::Refusal,
+        tls::Tls,
+    },
+    settings::origin,
 };
 use bytes::BytesMut;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use tokio::{sync::Semaphore, time::timeout};
 use websocket_protocol::Role;
 
 /// Opens connections for one guest. Clones speak for the same guest; [`Endpoint::for_guest`] makes one
@@ -56,10 +58,6 @@ struct Opened {
     limits: Limits,
     permits: Permits,
 }
-
-/// Held as long as a connection has a transport: one of the host's total, then one of its guest. They go in this
-/// order, so that the host has room again when [`Endpoint::closed`] gets the guest's.
-pub(crate) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Endpoint {
     /// An endpoint of a new host with these settings. Reads the certificates that they name.

@@ -2,12 +2,15 @@
 
 use crate::{
     ConnectConfig, Connection, Endpoint, Error,
-    driver::Driver,
-    handshake::handshake,
-    metrics::Metrics,
-    record::{Attempt, Warnings},
-    request::Request,
-    timer::{ThreadTimers, Timers},
+    drive::{
+        driver::Driver,
+        timer::{ThreadTimers, Timers},
+    },
+    observe::{
+        metrics::Metrics,
+        record::{Attempt, Warnings},
+    },
+    open::{handshake::handshake, request::Request},
 };
 use bytes::BytesMut;
 use std::time::Duration;

@@ -22,48 +22,36 @@
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
-mod accept;
-mod connection;
-mod dial;
-mod driver;
+mod drive;
 mod endpoint;
 mod error;
-#[cfg(feature = "opentelemetry")]
-mod export;
-mod failure;
-mod files;
-mod flusher;
 #[cfg(fuzzing)]
 mod fuzzing;
-mod handshake;
-mod head;
-mod metrics;
-mod origin;
-mod policy;
-mod record;
-mod refusal;
-mod request;
+mod observe;
+mod open;
 mod settings;
-mod shared;
-mod sync;
-mod target;
-mod timer;
-pub mod tls;
-mod transport;
-mod wakers;
 
-pub use accept::{Refusal, Upgrade};
-pub use connection::{Connection, ConnectionState};
+pub use drive::{
+    connection::{Connection, ConnectionState},
+    timer::{RuntimeTimers, ThreadTimers, Timer, Timers},
+    transport::{TcpConnection, TlsConnection},
+};
 pub use endpoint::Endpoint;
-pub use error::Error;
-pub use failure::{ConnectError, Reason, Step, TlsReason};
-pub use files::read_file;
-pub use metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
-pub use origin::OriginRule;
-pub use policy::{Rule, RuleError};
-pub use request::ConnectConfig;
-pub use settings::{Proxy, ProxyDns, SETTINGS, Setting, SettingError, Settings};
-pub use target::check_request;
-pub use timer::{RuntimeTimers, ThreadTimers, Timer, Timers};
-pub use transport::{TcpConnection, TlsConnection};
+pub use error::{
+    Error,
+    connect::{ConnectError, Reason, Step, TlsReason},
+};
+pub use observe::metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
+pub use open::{
+    accept::Upgrade,
+    request::ConnectConfig,
+    target::{Refusal, check_request},
+    tls,
+};
+pub use settings::{
+    Proxy, ProxyDns, SETTINGS, Setting, SettingError, Settings,
+    files::read_file,
+    origin::OriginRule,
+    rule::{Rule, RuleError},
+};
 pub use websocket_protocol::{CloseInfo, Message, MessageRef};

@@ -9,10 +9,10 @@
 
 mod flusher;
 mod model;
-#[path = "../../../crates/connection/src/shared.rs"]
+#[path = "../../../crates/connection/src/drive/shared.rs"]
 mod shared;
 mod sync;
 mod tests;
 mod timer;
-#[path = "../../../crates/connection/src/wakers.rs"]
+#[path = "../../../crates/connection/src/drive/wakers.rs"]
 mod wakers;

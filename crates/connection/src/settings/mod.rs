@@ -2,13 +2,17 @@
 //! [`SETTINGS`], and hosts that hand over text set a [`Settings`] by name.
 
 mod error;
+pub(crate) mod files;
+pub(crate) mod origin;
+pub(crate) mod rule;
 mod value;
 
 pub use error::SettingError;
 pub use value::{Proxy, ProxyDns};
 
-use crate::{origin::OriginRule, policy::Rule};
 use http::HeaderValue;
+use origin::OriginRule;
+use rule::Rule;
 use std::{path::PathBuf, time::Duration};
 use value::{
     COUNT, LIMIT, SIZE, WAIT, check_duration, check_number, count, duration, file_path, list, size, user_agent,
@@ -177,7 +181,7 @@ pub const SETTINGS: &[Setting] = &[
                multicast and metadata addresses need a rule that names them (`localhost`, the IP, a CIDR)",
         repeatable: true,
         apply: |s, v| {
-            list(v, |rule| rule.parse().map(|rule| s.allow.push(rule)).map_err(|e: crate::RuleError| e.to_string()))
+            list(v, |rule| rule.parse().map(|rule| s.allow.push(rule)).map_err(|e: rule::RuleError| e.to_string()))
         },
         check: ANY,
     },
@@ -363,7 +367,7 @@ pub const SETTINGS: &[Setting] = &[
                addresses match addresses in URLs",
         repeatable: true,
         apply: |s, v| {
-            list(v, |rule| rule.parse().map(|rule| s.no_proxy.push(rule)).map_err(|e: crate::RuleError| e.to_string()))
+            list(v, |rule| rule.parse().map(|rule| s.no_proxy.push(rule)).map_err(|e: rule::RuleError| e.to_string()))
         },
         check: ANY,
     },

@@ -1,6 +1,6 @@
 //! The values of settings, as people write them.
 
-use crate::policy::name_fault;
+use super::rule::name_fault;
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};

@@ -1,6 +1,9 @@
 //! The one error of the core, with the stable meaning that every guest ABI translates.
 
-use crate::tls::{Side, explain_session};
+pub(crate) mod connect;
+pub(crate) mod tls;
+
+use tls::{Side, explain_session};
 use websocket_protocol::{
     Failure, InvalidMessage, Violation,
     connection::{ReceiveError, SendError},

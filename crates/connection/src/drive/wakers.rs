@@ -6,7 +6,7 @@
 //!
 //! docs/architecture.md has the argument why no wake-up is lost, and `tests/wakeups` checks this code by trying schedules.
 
-use crate::sync::Mutex;
+use super::sync::Mutex;
 use std::{
     sync::Arc,
     task::{Wake, Waker},

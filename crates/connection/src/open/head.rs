@@ -4,7 +4,7 @@
 //! field lines may be folded, and lines that are not fields are ignored. A field value with a control character is kept
 //! with spaces in its place, and its name is in [`Head::invalid`]: callers that depend on that field must refuse it.
 
-use crate::{ConnectError, Error, transport::Transport};
+use crate::{ConnectError, Error, drive::transport::Transport};
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::io;

@@ -3,9 +3,11 @@
 
 use crate::{
     ConnectError, Error, Reason,
-    head::{Head, Repeated, elements, lists, single},
-    request::Request,
-    transport::Transport,
+    drive::transport::Transport,
+    open::{
+        head::{Head, Repeated, elements, lists, single},
+        request::Request,
+    },
 };
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue, StatusCode, header};

@@ -1,7 +1,7 @@
 //! Counters of a host for its operators, declared once in [`METRICS`]: exporters and documentation are
 //! made of it.
 
-use crate::failure::Class;
+use crate::error::connect::Class;
 use std::{
     slice,
     sync::{

@@ -1,7 +1,6 @@
 //! The rules of HTTP/1.1 for requests that hyper leaves to a server (RFC 9112 sections 3.2, 6.1 and 6.3).
 
-use crate::accept::Refusal;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, Version, header, uri::Authority};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::Authority};
 use std::net::Ipv6Addr;
 
 /// Checks an HTTP/1 request that hyper received, whether or not it asks for an upgrade, and returns the authority
@@ -86,6 +85,73 @@ fn is_host_and_port(authority: &str) -> bool {
         None => port.is_empty(),
     };
     host && port_exists
+}
+
+/// Why a request does not become a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{status}: {reason}")]
+pub struct Refusal {
+    status: StatusCode,
+    reason: &'static str,
+    /// Whether the connection ends with the response.
+    closes: bool,
+}
+
+impl Refusal {
+    /// For a request that is right, at a time when no more connections are allowed.
+    pub(crate) const FULL: Refusal = Refusal {
+        status: StatusCode::SERVICE_UNAVAILABLE,
+        reason: "as many WebSockets are open here as may be; try again later",
+        closes: false,
+    };
+
+    /// For a page of another site.
+    pub(crate) const FOREIGN: Refusal = Refusal {
+        status: StatusCode::FORBIDDEN,
+        reason: "pages of this origin may not open WebSockets here; whoever runs the server can allow it with \
+                 `allow-origin`",
+        closes: false,
+    };
+
+    /// A refusal after which the connection goes on.
+    pub(crate) fn new(status: StatusCode, reason: &'static str) -> Self {
+        Refusal { status, reason, closes: false }
+    }
+
+    /// A refusal whose response closes the connection.
+    pub(crate) fn closing(status: StatusCode, reason: &'static str) -> Self {
+        Refusal { status, reason, closes: true }
+    }
+
+    /// The HTTP status: what is wrong with the request, 403 for a page of another site, or 503 when no more
+    /// connections are allowed.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Whether the request gets this response even from a server that could answer it otherwise than with an upgrade.
+    pub fn is_final(&self) -> bool {
+        self.closes || matches!(self.status, StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// The response that tells the client, with the reason as its body (RFC 6455 section 4.2.2).
+    pub fn response<B: From<String>>(&self) -> Response<B> {
+        let mut response = Response::new(B::from(format!("{}\n", self.reason)));
+        *response.status_mut() = self.status;
+        let fields = response.headers_mut();
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+        if self.closes {
+            fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            fields.insert(header::ALLOW, HeaderValue::from_static("GET"));
+        }
+        response
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Errors of TLS in words: what happened, and what to do.
 
-use crate::error::chain;
+use super::chain;
 use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible,
     pki_types::{ServerName, UnixTime},

@@ -1,6 +1,6 @@
 //! PEM files of certificates and keys, and what is wrong with those that cannot be used.
 
-use crate::files::read_file;
+use crate::settings::files::read_file;
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer,
     pem::{self, PemObject},

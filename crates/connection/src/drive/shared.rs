@@ -1,7 +1,7 @@
 //! How calls wait on a connection, who drives it meanwhile, and who wakes whom. Generic over what is driven, so that it can be
 //! checked without sockets: `tests/wakeups` includes this file.
 
-use crate::{
+use super::{
     flusher::{Flush, flush_soon},
     sync::{Mutex, MutexGuard},
     timer::Timer,

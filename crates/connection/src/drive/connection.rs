@@ -2,9 +2,11 @@
 
 use crate::{
     CloseInfo, Error, Message, MessageRef,
-    driver::{Driver, Limits},
-    shared::Shared,
-    timer::Timer,
+    drive::{
+        driver::{Driver, Limits},
+        shared::Shared,
+        timer::Timer,
+    },
 };
 use std::{pin::Pin, sync::Arc};
 use tokio::task::coop::consume_budget;

@@ -2,11 +2,13 @@
 
 use crate::{
     ConnectError, Error, Reason, Step,
-    failure::Progress,
-    head::Head,
-    policy::{Denial, Policy, is_localhost},
-    request::{Request, basic_authorization},
-    settings::{Proxy, ProxyDns, Settings},
+    error::connect::Progress,
+    open::{
+        head::Head,
+        policy::{Denial, Policy},
+        request::{Request, basic_authorization},
+    },
+    settings::{Proxy, ProxyDns, Settings, rule::is_localhost},
 };
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream::FuturesUnordered};

@@ -4,16 +4,14 @@
 //! The cryptography is the embedder's choice: the provider that the process has installed
 //! ([`rustls::crypto::CryptoProvider::install_default`]), and *ring* where it has none and the feature `ring` is on.
 
-mod explain;
 mod files;
 mod verifier;
 
-pub(crate) use explain::explain_session;
-pub use explain::{Side, explain};
+use crate::error::tls::explain_rustls;
+pub use crate::error::tls::{Side, explain};
 pub use files::{certificates, private_key};
 
-use crate::{ConnectError, Error, SettingError, Settings, transport::Transport};
-use explain::explain_rustls;
+use crate::{ConnectError, Error, SettingError, Settings, drive::transport::Transport};
 use rustls::{
     ClientConfig, RootCertStore, client::WebPkiServerVerifier, crypto::CryptoProvider, pki_types::ServerName,
 };
@@ -121,7 +119,7 @@ fn provider() -> Result<Arc<CryptoProvider>, SettingError> {
 /// `whose` names the certificate.
 pub fn explain_file(error: &rustls::Error, whose: &str) -> String {
     match error {
-        rustls::Error::InvalidCertificate(error) => explain::explain_certificate(error, whose),
+        rustls::Error::InvalidCertificate(error) => crate::error::tls::explain_certificate(error, whose),
         rustls::Error::General(_) => {
             "the private key is damaged, or of a kind that is not supported; make one of RSA with 2048 bits or more, of \
              ECDSA on P-256 or P-384, or of Ed25519"

@@ -1,6 +1,5 @@
 //! What a WebSocket runs over once its handshake is done.
 
-use crate::endpoint::Permits;
 use bytes::BytesMut;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
@@ -14,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
+    sync::OwnedSemaphorePermit,
 };
 use tokio_rustls::{client, server};
 
@@ -27,6 +27,10 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {
         self
     }
 }
+
+/// Held as long as a connection has a transport: one of the host's total, then one of its guest. They go in this
+/// order, so that the host has room again when [`Endpoint::closed`] gets the guest's.
+pub(crate) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 /// A TCP connection that takes one of its endpoint's places for as long as it is there.
 pub struct TcpConnection {

@@ -2,8 +2,8 @@
 
 use crate::{
     ConnectError, Error, Reason,
-    head::{Head, elements},
-    transport::Transport,
+    drive::transport::Transport,
+    open::head::{Head, elements},
 };
 use bytes::BytesMut;
 use http::{StatusCode, header};

@@ -4,8 +4,8 @@
 
 use crate::{
     Error,
-    failure::{Class, ConnectError},
-    metrics::{Direction, Metrics, OUTCOMES, outcome_index},
+    error::connect::{Class, ConnectError},
+    observe::metrics::{Direction, Metrics, OUTCOMES, outcome_index},
 };
 use parking_lot::Mutex;
 use std::{

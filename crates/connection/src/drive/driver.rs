@@ -6,9 +6,11 @@ mod tests;
 
 use crate::{
     CloseInfo, Error, Message, MessageRef,
-    record::Record,
-    shared::{Drive, Notices},
-    transport::{Transport, reset_when_dropped, take_error},
+    drive::{
+        shared::{Drive, Notices},
+        transport::{Transport, reset_when_dropped, take_error},
+    },
+    observe::record::Record,
 };
 use bytes::BytesMut;
 use std::{

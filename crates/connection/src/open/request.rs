@@ -1,6 +1,6 @@
 //! What a guest asks of a connection, checked against the contract before any network use.
 
-use crate::{Error, Settings, policy::name_fault};
+use crate::{Error, Settings, settings::rule::name_fault};
 use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;

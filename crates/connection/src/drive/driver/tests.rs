@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     Metrics,
-    record::{Attempt, Warnings},
+    observe::record::{Attempt, Warnings},
 };
 use parking_lot::Mutex;
 use std::{

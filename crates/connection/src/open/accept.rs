@@ -2,14 +2,17 @@
 
 use crate::{
     ConnectError, Connection, Error, Reason,
-    driver::{Driver, Limits},
-    endpoint::Permits,
-    head::{Repeated, elements, lists, single},
-    record::Attempt,
-    request::is_token,
-    target::check_request,
-    timer::Timers,
-    transport::unwrap,
+    drive::{
+        driver::{Driver, Limits},
+        timer::Timers,
+        transport::{Permits, unwrap},
+    },
+    observe::record::Attempt,
+    open::{
+        head::{Repeated, elements, lists, single},
+        request::is_token,
+        target::{Refusal, check_request},
+    },
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority};
 use hyper::upgrade::OnUpgrade;
@@ -121,7 +124,7 @@ fn is_extension(element: &[u8]) -> bool {
 /// The key to accept with and the subprotocols on offer.
 fn check<B>(request: &Request<B>) -> Result<(String, Vec<String>), Refusal> {
     let fields = request.headers();
-    let refuse = |status, reason| Err(Refusal { status, reason, closes: false });
+    let refuse = |status, reason| Err(Refusal::new(status, reason));
     let bad = |reason| refuse(StatusCode::BAD_REQUEST, reason);
     if request.method() != Method::GET {
         return refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
@@ -176,68 +179,6 @@ fn subprotocols(fields: &HeaderMap) -> Option<Vec<String>> {
         offered.push(name.to_owned());
     }
     Some(offered)
-}
-
-/// Why a request does not become a WebSocket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{status}: {reason}")]
-pub struct Refusal {
-    status: StatusCode,
-    reason: &'static str,
-    /// Whether the connection ends with the response.
-    closes: bool,
-}
-
-impl Refusal {
-    /// For a request that is right, at a time when no more connections are allowed.
-    pub(crate) const FULL: Refusal = Refusal {
-        status: StatusCode::SERVICE_UNAVAILABLE,
-        reason: "as many WebSockets are open here as may be; try again later",
-        closes: false,
-    };
-
-    /// For a page of another site.
-    pub(crate) const FOREIGN: Refusal = Refusal {
-        status: StatusCode::FORBIDDEN,
-        reason: "pages of this origin may not open WebSockets here; whoever runs the server can allow it with \
-                 `allow-origin`",
-        closes: false,
-    };
-
-    /// A refusal whose response closes the connection.
-    pub(crate) fn closing(status: StatusCode, reason: &'static str) -> Self {
-        Refusal { status, reason, closes: true }
-    }
-
-    /// The HTTP status: what is wrong with the request, 403 for a page of another site, or 503 when no more
-    /// connections are allowed.
-    pub fn status(&self) -> StatusCode {
-        self.status
-    }
-
-    /// Whether the request gets this response even from a server that could answer it otherwise than with an upgrade.
-    pub fn is_final(&self) -> bool {
-        self.closes || matches!(self.status, StatusCode::FORBIDDEN | StatusCode::SERVICE_UNAVAILABLE)
-    }
-
-    /// The response that tells the client, with the reason as its body (RFC 6455 section 4.2.2).
-    pub fn response<B: From<String>>(&self) -> Response<B> {
-        let mut response = Response::new(B::from(format!("{}\n", self.reason)));
-        *response.status_mut() = self.status;
-        let fields = response.headers_mut();
-        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        if self.closes {
-            fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        if self.status == StatusCode::UPGRADE_REQUIRED {
-            fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            fields.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-        }
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            fields.insert(header::ALLOW, HeaderValue::from_static("GET"));
-        }
-        response
-    }
 }
 
 #[cfg(test)]
@@ -302,7 +243,7 @@ mod tests {
             assert!(asked(offer).is_ok(), "{offer}");
         }
         for offer in [";;\"", "a b c", "a;", "a; =1", "a; b=", "a; b=\"", "a; b=\"c d\"", "a; b=c=d"] {
-            assert_eq!(asked(offer).err().map(|refusal| refusal.status), Some(StatusCode::BAD_REQUEST), "{offer}");
+            assert_eq!(asked(offer).err().map(|refusal| refusal.status()), Some(StatusCode::BAD_REQUEST), "{offer}");
         }
     }
 
@@ -324,7 +265,7 @@ mod tests {
             "AQIDBAUGBwgJ CgsMDQ4PC==",
             "AQIDBAUGBwgJCgsMDQ4PEC==, AQIDBAUGBwgJCgsMDQ4PEC==",
         ] {
-            assert_eq!(check(&request(&[("sec-websocket-key", Some(key))])).unwrap_err().status, 400, "{key}");
+            assert_eq!(check(&request(&[("sec-websocket-key", Some(key))])).unwrap_err().status(), 400, "{key}");
         }
     }
 
@@ -338,7 +279,7 @@ mod tests {
         ] {
             let mut request = request(&[]);
             request.headers_mut().append(name, HeaderValue::from_static(value));
-            assert_eq!(check(&request).unwrap_err().status, 400, "{name}: {value}");
+            assert_eq!(check(&request).unwrap_err().status(), 400, "{name}: {value}");
         }
     }
 
@@ -366,7 +307,7 @@ mod tests {
         }
         let mut post = request(&[]);
         *post.method_mut() = Method::POST;
-        assert_eq!(check(&post).unwrap_err().status, 405);
+        assert_eq!(check(&post).unwrap_err().status(), 405);
         assert!(check(&request(&[("content-length", Some("0"))])).is_ok());
     }
 
@@ -379,7 +320,7 @@ mod tests {
             endpoint
                 .upgrade(&mut request(&[("origin", Some(origin))]), secure)
                 .map(drop)
-                .map_err(|refusal| refusal.status)
+                .map_err(|refusal| refusal.status())
         };
         assert_eq!(upgrade(&[], "http://example.com", false), Ok(()));
         assert_eq!(upgrade(&[], "http://example.com", true), Err(StatusCode::FORBIDDEN));

@@ -1,0 +1,11 @@
+//! Opening a connection: the request, where it may go, DNS, TCP, proxies, TLS, and the opening handshake of both roles.
+
+pub(crate) mod accept;
+pub(crate) mod dial;
+pub(crate) mod handshake;
+pub(crate) mod head;
+pub(crate) mod policy;
+pub(crate) mod refusal;
+pub(crate) mod request;
+pub(crate) mod target;
+pub mod tls;
