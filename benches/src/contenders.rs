@@ -61,7 +61,7 @@ impl Contender {
         match self {
             Contender::Guest => {
                 let mut program = Command::new(program_path()?);
-                program.args(["run", "--allow", "localhost", "--max-connections", "6000", "--ca-cert"]).arg(authority);
+                program.args(["run", "--allow", "localhost", "--max-connections-total", "6000", "--ca-cert"]).arg(authority);
                 program.arg(guest_path("bench-websocket")?);
                 Process::start(processors, Place::Measured, &mut program)
             }
@@ -90,7 +90,7 @@ pub(crate) fn between(contender: Contender, processors: Processors, remote: &str
             let mut program = Command::new(program_path()?);
             program.args(["watm", "dial"]).arg(transport_path("transport")?);
             program.args(["--local", "tcp://127.0.0.1:0", "--remote", remote]);
-            program.args(["--max-connections", "6000"]);
+            program.args(["--max-connections-total", "6000"]);
             if contender == Contender::ReversingTransport {
                 program.arg("--config-file").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/reverse.conf"));
             }
