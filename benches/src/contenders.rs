@@ -61,7 +61,9 @@ impl Contender {
         match self {
             Contender::Guest => {
                 let mut program = Command::new(program_path()?);
-                program.args(["run", "--allow", "localhost", "--max-connections-total", "6000", "--ca-cert"]).arg(authority);
+                program
+                    .args(["run", "--allow", "localhost", "--max-connections-total", "6000", "--ca-cert"])
+                    .arg(authority);
                 program.arg(guest_path("bench-websocket")?);
                 Process::start(processors, Place::Measured, &mut program)
             }

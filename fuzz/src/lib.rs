@@ -2,7 +2,7 @@
 
 mod case;
 // The crate that has it brings a whole WebAssembly runtime.
-#[path = "../../crates/abi-bridge/src/payload/codec/mod.rs"]
+#[path = "../../crates/abi-bridge/src/codec/mod.rs"]
 #[expect(dead_code, unused_imports)]
 mod codec;
 mod config;

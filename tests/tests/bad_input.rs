@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use test_peer::Authority;
 use tests::{component, component_with, guest_path, program, soon};
 use tokio::net::TcpListener;
-use websocket_abi_bridge::payload::{EmbeddedStores, Stores, codec::StoreCall};
+use websocket_abi_bridge::{EmbeddedStores, Stores, codec::StoreCall};
 
 /// Runs the program with bad input; checks the form of its complaint, and gives it.
 async fn complaint(args: &[&str], code: i32) -> String {

@@ -5,7 +5,7 @@
 use std::path::Path;
 use tests::{build_assembly_guest, core_guest};
 use wasmtime::{Engine, Instance, Linker, Store};
-use websocket_abi_bridge::payload::{
+use websocket_abi_bridge::{
     Module, Shape,
     codec::{Dialect, Generation, Kind, Message, Response, encode_id},
 };

@@ -87,9 +87,9 @@ const LIMITS: [(&str, &[&str]); 17] = [
     ("cli/src/config.rs", &["MAX_CONFIG"]),
     ("cli/src/guest.rs", &["MAX_GUEST"]),
     ("cli/src/listen.rs", &["CLIENT_WAIT", "STOP_WAIT", "MAX_CLIENTS"]),
-    ("abi-bridge/src/payload/server.rs", &["CALLBACKS_OF_REQUEST", "BODY_WAIT"]),
-    ("abi-bridge/src/payload/sessions.rs", &["MAX_SESSIONS", "MAX_DATA"]),
-    ("abi-bridge/src/payload/stores/mod.rs", &["MAX_DOCUMENT", "MAX_NAME"]),
+    ("abi-bridge/src/server.rs", &["CALLBACKS_OF_REQUEST", "BODY_WAIT"]),
+    ("abi-bridge/src/sessions.rs", &["MAX_SESSIONS", "MAX_DATA"]),
+    ("abi-bridge/src/stores/mod.rs", &["MAX_DOCUMENT", "MAX_NAME"]),
 ];
 
 fn limits(page: &mut String) {

@@ -1,7 +1,22 @@
-//! WebSockets for core WebAssembly modules, which are no components: each ABI has a module of its own.
+//! The pointer-payload ABI: a core module answers HTTP requests, and is called back for each event of the
+//! WebSockets that it upgraded requests to.
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
-pub mod payload;
+mod calls;
+pub mod codec;
+mod http;
+mod instance;
+mod memory;
+mod module;
+mod server;
+mod sessions;
+mod socket;
+mod state;
+mod stores;
 mod types;
-pub mod watm;
+mod worker;
+
+pub use module::{LoadError, Module, Shape};
+pub use server::{Limits, Options, Server};
+pub use stores::{EmbeddedStores, OpenError, StoreError, Stores};

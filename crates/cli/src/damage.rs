@@ -11,8 +11,9 @@ use std::{fs, path::Path};
 use tempfile::TempDir;
 use test_peer::{Authority, damaged};
 use wasmtime::{Engine, component::Component};
-use websocket_abi_bridge::{payload, watm};
+use websocket_abi_bridge as payload;
 use websocket_connection::Endpoint;
+use websocket_watm as watm;
 
 const CASES: u64 = 1000;
 

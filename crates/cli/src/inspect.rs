@@ -11,7 +11,8 @@ use crate::{
 use anyhow::{anyhow, bail};
 use clap::{ArgMatches, Command};
 use std::{fmt::Display, path::Path};
-use websocket_abi_bridge::{payload::Module, watm};
+use websocket_abi_bridge::Module;
+use websocket_watm as watm;
 
 pub(crate) fn command() -> Command {
     Command::new("inspect")

@@ -24,7 +24,7 @@ use std::{
 };
 use tokio::sync::watch;
 use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
-use websocket_abi_bridge::payload::{EmbeddedStores, Limits, Module, Options, Server};
+use websocket_abi_bridge::{EmbeddedStores, Limits, Module, Options, Server};
 use websocket_connection::Endpoint;
 
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.

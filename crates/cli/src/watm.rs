@@ -27,10 +27,10 @@ use std::{
 };
 use tokio::{net::TcpStream, sync::watch};
 use tracing::Instrument;
-use websocket_abi_bridge::watm::{
+use websocket_connection::{ConnectConfig, Endpoint, Error, Settings};
+use websocket_watm::{
     Dialer, End, Limits, Listener as Accepter, Module, Options, Relay, RunError, Running, Transport, WebSocketTransport,
 };
-use websocket_connection::{ConnectConfig, Endpoint, Error, Settings};
 
 /// How long a transport has to return once it was cancelled.
 const CANCEL_WAIT: Duration = Duration::from_secs(5);

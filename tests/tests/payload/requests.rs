@@ -2,7 +2,7 @@
 
 use super::*;
 use tests::{Answered, Serving};
-use websocket_abi_bridge::payload::codec::{Body, Field, File, Generation, Request, Response};
+use websocket_abi_bridge::codec::{Body, Field, File, Generation, Request, Response};
 
 /// A guest that answers every method with the request's payload as it came, under this import.
 pub(crate) fn mirror(import: &str) -> String {
@@ -200,7 +200,7 @@ fn keeping(newer: bool) -> String {
 
 #[tokio::test]
 async fn a_session_lives_in_a_cookie_across_instances() {
-    use websocket_abi_bridge::payload::codec::Session;
+    use websocket_abi_bridge::codec::Session;
     for generation in [Generation::Older, Generation::Newer] {
         let serving = Serving::start(keeping(generation == Generation::Newer), &["--instances", "2"]).await;
         let first = serving.ask("GET", "/", "", "").await;
@@ -255,7 +255,7 @@ fn renewing() -> String {
 
 #[tokio::test]
 async fn a_new_session_ends_the_one_before_and_its_sockets_go_on() {
-    use websocket_abi_bridge::payload::codec::Session;
+    use websocket_abi_bridge::codec::Session;
     let serving = Serving::start(renewing(), &[]).await;
     let ask = async |path: &str, cookie: &str| {
         let fields = if cookie.is_empty() { String::new() } else { format!("Cookie: {cookie}\r\n") };

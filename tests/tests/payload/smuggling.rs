@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use websocket_abi_bridge::payload::codec::Response;
+use websocket_abi_bridge::codec::Response;
 
 /// A request that must not be answered, and that the server would answer if it saw it.
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";

@@ -1,7 +1,7 @@
 //! What a client is answered for what a guest answers.
 
 use super::plain;
-use crate::payload::codec;
+use crate::codec;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
@@ -21,7 +21,7 @@ const OWN: [HeaderName; 7] = [
 const MAX_FIELDS: usize = 1000;
 
 /// The response of any kind but an upgrade. An error says what HTTP cannot carry.
-pub(in crate::payload) fn write_response(response: codec::Response) -> Result<Response<Full<Bytes>>, String> {
+pub(crate) fn write_response(response: codec::Response) -> Result<Response<Full<Bytes>>, String> {
     match response {
         codec::Response::Text { body, status, headers } => {
             let mut response = plain(status_of(status)?, body);
@@ -114,7 +114,7 @@ fn fields(json: &str) -> Result<HeaderMap, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::payload::codec::Response as Answer;
+    use crate::codec::Response as Answer;
     use futures_util::FutureExt;
     use http_body_util::BodyExt;
     use proptest::{collection::vec, option::of, prelude::*};

@@ -1,7 +1,7 @@
 //! Stores in the embedded database redb, in memory or in one file.
 
 use super::{OpenError, StoreError, Stores, caught::caught, fits, limited, name, object, trial::Trial};
-use crate::payload::codec::{StoreAnswer, StoreCall};
+use crate::codec::{StoreAnswer, StoreCall};
 use parking_lot::RwLock;
 use redb::{
     Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, Table, TableDefinition,

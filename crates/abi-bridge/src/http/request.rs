@@ -1,7 +1,7 @@
 //! What a guest is told of an HTTP request.
 
 use super::{Refused, bad};
-use crate::payload::{
+use crate::{
     codec::{Body, Field, Fields, File, Request},
     sessions,
 };
@@ -18,7 +18,7 @@ use url::form_urlencoded;
 /// Text that is not UTF-8 inside a query or a form is replaced, as browsers' own parsers do it.
 ///
 /// Cancel safe: no, what was read of the body is lost.
-pub(in crate::payload) async fn read_request<B>(
+pub(crate) async fn read_request<B>(
     parts: &Parts,
     authority: Option<Authority>,
     body: B,
