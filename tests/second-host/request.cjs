@@ -49,6 +49,10 @@ function urlOf(text) {
     if (text.includes('#')) throw invalid('it has a fragment');
     if (url.port === '0') throw invalid('its port is 0');
     if (url.hostname.length > 253) throw invalid('its host is too long');
+    if (/%([01][0-9A-F]|7F|C2%[89][0-9A-F])/i.test(url.username + url.password)) {
+        throw invalid('the user or the password has a control character');
+    }
+    if (/%3A/i.test(url.username)) throw invalid('the user has a colon');
     return url;
 }
 

@@ -346,3 +346,58 @@ async fn the_advice_of_a_denial_works_when_it_is_followed() {
         }
     }
 }
+
+/// How often a proxy is asked that gives these answers to each connection, for a destination of two addresses.
+async fn times_asked(scheme: &str, user: &str, answers: &[Vec<u8>]) -> (usize, Error) {
+    let (listener, url) = listen().await;
+    let proxy = url.replacen("ws://", &format!("{scheme}://{user}"), 1);
+    let endpoint = endpoint(&[("proxy", &proxy)]);
+    let mut times = 0;
+    let answering = async {
+        loop {
+            let (mut tcp, _) = listener.accept().await.unwrap();
+            times += 1;
+            for answer in answers {
+                if tcp.read(&mut [0; 600]).await.unwrap_or(0) == 0 || tcp.write_all(answer).await.is_err() {
+                    break;
+                }
+            }
+        }
+    };
+    let error = tokio::select! {
+        error = error_of(&endpoint, "ws://localhost:81/") => error,
+        () = answering => unreachable!("it accepts for ever"),
+    };
+    (times, error)
+}
+
+#[tokio::test]
+async fn an_answer_of_a_proxy_that_concerns_every_address_ends_the_attempts() {
+    let status = |status: u16| vec![format!("HTTP/1.1 {status} No\r\nContent-Length: 0\r\n\r\n").into_bytes()];
+    let reply = |code| vec![vec![5, 0], vec![5, code, 0, 1, 0, 0, 0, 0, 0, 0]];
+    for (times, scheme, user, answers) in [
+        (1, "http", "me:wrong@", status(407)),
+        (1, "http", "", status(401)),
+        (1, "http", "", status(405)),
+        (1, "http", "", status(429)),
+        (1, "http", "", status(501)),
+        (1, "http", "", vec![b"220 ready\r\n".to_vec()]),
+        (2, "http", "", status(400)),
+        (2, "http", "", status(403)),
+        (2, "http", "", status(502)),
+        (2, "http", "", status(503)),
+        (1, "socks5", "", vec![vec![5, 0xff]]),
+        (1, "socks5", "", vec![vec![5, 2]]),
+        (1, "socks5", "me:wrong@", vec![vec![5, 2], vec![1, 1]]),
+        (1, "socks5", "", vec![vec![5, 7]]),
+        (1, "socks5", "", vec![b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()]),
+        (1, "socks5", "", reply(7)),
+        (2, "socks5", "", reply(1)),
+        (2, "socks5", "", reply(2)),
+        (2, "socks5", "", reply(5)),
+        (2, "socks5", "", reply(8)),
+    ] {
+        let (asked, error) = times_asked(scheme, user, &answers).await;
+        assert_eq!(asked, times, "{scheme} {answers:?}: {error}");
+    }
+}

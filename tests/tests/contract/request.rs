@@ -55,6 +55,11 @@ async fn connect_credentials() {
     assert_eq!(peer.request.matches("uthorization: ").count(), 1, "{}", peer.request);
     assert_eq!(peer.field("Authorization"), "Bearer t0k3n");
     connected.unwrap();
+    for user in ["me%0A:s3cr", "me:s3cr%00", "m%3Ae:s3cr"] {
+        let failure = guest.connect(to(&url.replacen("://", &format!("://{user}@"), 1))).await.unwrap_err();
+        assert!(matches!(&failure, Failure::InvalidUrl(text) if !text.contains("s3cr")), "{user}: {failure:?}");
+    }
+    nobody_dialled(&listener).await;
     drop((peer, listener));
     let failure = guest.connect(to(&secret)).await.unwrap_err();
     let (status, log) = guest.end().await;

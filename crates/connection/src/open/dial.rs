@@ -12,7 +12,7 @@ use crate::{
 };
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use http::HeaderValue;
+use http::{HeaderValue, StatusCode};
 use std::{
     fmt, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -193,6 +193,38 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
+/// A tunnel that did not open.
+struct NoTunnel {
+    failure: ConnectError,
+    /// The proxy would answer the same for every other destination: the answer is about the client, or about the proxy.
+    is_final: bool,
+}
+
+/// Statuses that depend on the client, the method or the version of the request, and not on the destination.
+const FINAL_STATUSES: [StatusCode; 9] = [
+    StatusCode::UNAUTHORIZED,
+    StatusCode::METHOD_NOT_ALLOWED,
+    StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+    StatusCode::UPGRADE_REQUIRED,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+    StatusCode::NOT_IMPLEMENTED,
+    StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+    StatusCode::NETWORK_AUTHENTICATION_REQUIRED,
+];
+
+/// An answer to HTTP CONNECT.
+impl From<ConnectError> for NoTunnel {
+    fn from(failure: ConnectError) -> Self {
+        let is_final = match failure.reason() {
+            Reason::Refused { status, .. } => FINAL_STATUSES.contains(status),
+            Reason::Protocol => true,
+            _ => false,
+        };
+        NoTunnel { failure, is_final }
+    }
+}
+
 /// Opens a tunnel through a proxy to the first destination that it reaches. Where names are resolved here, it is asked
 /// for checked addresses, never for a name that it could resolve to another.
 async fn through(
@@ -217,7 +249,8 @@ async fn through(
         };
         match tunnel {
             Ok(()) => return Ok(tcp),
-            Err(failure) => last = failure.at_the_proxy(),
+            Err(NoTunnel { failure, is_final: true }) => return Err(failure.at_the_proxy()),
+            Err(NoTunnel { failure, is_final: false }) => last = failure.at_the_proxy(),
         }
     }
     Err(last)
@@ -230,7 +263,7 @@ async fn connect_method(
     destination: &Destination,
     user_agent: Option<&HeaderValue>,
     limit: Duration,
-) -> Result<(), ConnectError> {
+) -> Result<(), NoTunnel> {
     let mut ask = format!("CONNECT {destination} HTTP/1.1\r\nHost: {destination}\r\n").into_bytes();
     let credentials = basic_authorization(proxy.url());
     for (name, value) in [("User-Agent", user_agent), ("Proxy-Authorization", credentials.as_ref())] {
@@ -245,16 +278,17 @@ async fn connect_method(
     let mut input = BytesMut::new();
     let head = Head::read(tcp, &mut input).await?;
     if !head.status.is_success() {
-        return Err(head.refusal("the proxy", tcp, input, limit).await);
+        return Err(head.refusal("the proxy", tcp, input, limit).await.into());
     }
     if !input.is_empty() {
-        return Err(ConnectError::protocol(Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned())));
+        let error = Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned());
+        return Err(ConnectError::protocol(error).into());
     }
     Ok(())
 }
 
 /// SOCKS5 (RFC 1928), with the user and password of RFC 1929 where the proxy asks for them.
-async fn socks(tcp: &mut TcpStream, proxy: &Proxy, destination: &Destination) -> Result<(), ConnectError> {
+async fn socks(tcp: &mut TcpStream, proxy: &Proxy, destination: &Destination) -> Result<(), NoTunnel> {
     let opened = match proxy.socks_credentials() {
         // The setting takes no others.
         None | Some(Err(_)) => Socks5Stream::connect_with_socket(tcp, destination.clone()).await,
@@ -262,7 +296,23 @@ async fn socks(tcp: &mut TcpStream, proxy: &Proxy, destination: &Destination) ->
             Socks5Stream::connect_with_password_and_socket(tcp, destination.clone(), &user, &password).await
         }
     };
-    opened.map(drop).map_err(|error| socks_failure(error, destination))
+    opened
+        .map(drop)
+        .map_err(|error| NoTunnel { is_final: is_final_for_socks(&error), failure: socks_failure(error, destination) })
+}
+
+/// Whether an answer is about the credentials or the proxy, and not about the destination.
+fn is_final_for_socks(error: &tokio_socks::Error) -> bool {
+    use tokio_socks::Error as Socks;
+    matches!(
+        error,
+        Socks::AuthorizationRequired
+            | Socks::NoAcceptableAuthMethods
+            | Socks::PasswordAuthFailure(_)
+            | Socks::UnknownAuthMethod
+            | Socks::CommandNotSupported
+            | Socks::InvalidResponseVersion
+    )
 }
 
 fn socks_failure(error: tokio_socks::Error, destination: &Destination) -> ConnectError {

@@ -5,7 +5,7 @@ use crate::{
     ConnectError, Error, Reason,
     drive::transport::Transport,
     open::{
-        head::{Head, Repeated, elements, lists, single},
+        head::{Fault, Head, Repeated, elements, lists, single},
         request::Request,
     },
 };
@@ -57,7 +57,7 @@ fn compose(request: &Request, key: &str) -> Vec<u8> {
     head
 }
 
-/// The fields that an opening handshake depends on: none may have an invalid value.
+/// The fields that an opening handshake depends on: none may be malformed.
 fn is_essential(name: &HeaderName) -> bool {
     [
         header::UPGRADE,
@@ -77,8 +77,12 @@ fn check(head: &Head, key: &str, offered: &[String]) -> Result<Option<String>, C
         Err(ConnectError::quoting(Reason::Protocol, say(&shown), Some(say("").to_string())))
     };
     let fields = &head.fields;
-    if let Some(name) = head.invalid.iter().find(|name| is_essential(name)) {
-        return broken(&format!("has a control character in `{name}`"), None);
+    if let Some((name, fault)) = head.malformed.iter().find(|(name, _)| is_essential(name)) {
+        let fault = match fault {
+            Fault::Control => "a control character in",
+            Fault::SpaceBeforeColon => "white space before the colon of",
+        };
+        return broken(&format!("has {fault} `{name}`"), None);
     }
     // Several protocols are layers, each over the one before it (RFC 9110 section 7.8).
     let mut protocols = elements(fields, header::UPGRADE);
@@ -167,7 +171,8 @@ mod tests {
             GOOD.replace("WebSocket\n", ",websocket, ,\n"),
             GOOD.replace("keep-alive, upgrade", ", ,Upgrade,"),
             GOOD.replace("keep-alive, upgrade", "keep-alive\nConnection:\nConnection: Upgrade"),
-            GOOD.replace(": ", " :\n\t"),
+            GOOD.replace(": ", ":\n\t"),
+            format!("{GOOD}\nX-A : y\nServer\t: z"),
             GOOD.replace("\n", "\nSet-Cookie: a=b;\n Path=/\n"),
             GOOD.replace("\n", "\nSet-Cookie: id=a\x01b\x00\x7f\n\x1b[1m\n"),
             format!("Sec-WebSocket-Accept-Not: ACCEPT\n{GOOD}\nSec-WebSocket-Extensions: , ,\nContent-Length: 0"),
@@ -194,7 +199,13 @@ mod tests {
             format!("{GOOD}\nSec-WebSocket-Accept: ACCEPT"),
             format!("{GOOD}\nSec-WebSocket-Accept: bm8="),
             format!("Sec-WebSocket-Accept: bm8=\n{GOOD}"),
-            format!("{GOOD}\nsec-websocket-accept :"),
+            format!("{GOOD}\nsec-websocket-accept:"),
+            // White space before the colon of one.
+            GOOD.replace("Accept: ", "Accept : "),
+            GOOD.replace("Connection: ", "Connection\t: "),
+            GOOD.replace("Upgrade: ", "Upgrade : "),
+            format!("{GOOD}\nSec-WebSocket-Protocol : chat"),
+            format!("{GOOD}\nSec-WebSocket-Extensions :"),
             format!("{GOOD}\nSec-WebSocket-Accept: \x01"),
             format!("{GOOD}\nUpgrade: websocket"),
             format!("{GOOD}\nUpgrade: h2c"),

@@ -2,7 +2,8 @@
 //!
 //! The parser accepts every head that browsers accept: lines may end with a bare LF, the reason phrase may be missing,
 //! field lines may be folded, and lines that are not fields are ignored. A field value with a control character is kept
-//! with spaces in its place, and its name is in [`Head::invalid`]: callers that depend on that field must refuse it.
+//! with spaces in its place, white space between a field's name and its colon is removed, and both are noted in
+//! [`Head::malformed`]: callers that depend on that field must refuse it.
 
 use crate::{ConnectError, Error, drive::transport::Transport};
 use bytes::{Buf, BytesMut};
@@ -21,8 +22,17 @@ pub(crate) struct Head {
     /// The server's own reason phrase, as sent; often empty.
     pub(crate) reason: Vec<u8>,
     pub(crate) fields: HeaderMap,
-    /// The names of the fields whose values had characters that RFC 9110 section 5.5 forbids.
-    pub(crate) invalid: Vec<HeaderName>,
+    /// The names of the fields that HTTP forbids as they were sent, and what is wrong with each.
+    pub(crate) malformed: Vec<(HeaderName, Fault)>,
+}
+
+/// What is wrong with a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The value has a character that RFC 9110 section 5.5 forbids.
+    Control,
+    /// There is white space before the colon, which RFC 9112 section 5.1 forbids.
+    SpaceBeforeColon,
 }
 
 impl Head {
@@ -86,28 +96,31 @@ impl Head {
             return Err(not_http("HTTP/1.0 cannot upgrade"));
         }
         // `None` for a line that is not a field: it is ignored, and so are the lines that are folded into it.
-        let mut read: Vec<Option<(HeaderName, Vec<u8>)>> = Vec::new();
+        let mut read: Vec<Option<Field>> = Vec::new();
         for line in lines.take_while(|line| !line.is_empty()) {
             if !is_blank(&line[0]) {
                 read.push(field(line));
-            } else if let Some(Some((_, value))) = read.last_mut() {
+            } else if let Some(Some(field)) = read.last_mut() {
                 // RFC 9112 section 5.2.
-                value.push(b' ');
-                value.extend_from_slice(trim(line));
+                field.value.push(b' ');
+                field.value.extend_from_slice(trim(line));
             }
         }
-        let (mut fields, mut invalid) = (HeaderMap::new(), Vec::new());
-        for (name, value) in read.into_iter().flatten() {
+        let (mut fields, mut malformed) = (HeaderMap::new(), Vec::new());
+        for Field { name, value, has_space_before_colon } in read.into_iter().flatten() {
+            if has_space_before_colon {
+                malformed.push((name.clone(), Fault::SpaceBeforeColon));
+            }
             let value = trim(&value);
             let value = HeaderValue::from_bytes(value).or_else(|_| {
-                invalid.push(name.clone());
+                malformed.push((name.clone(), Fault::Control));
                 let spaced: Vec<u8> = value.iter().map(|b| if b.is_ascii_control() { b' ' } else { *b }).collect();
                 HeaderValue::from_bytes(&spaced)
             });
             let value = value.map_err(|error| not_http(&error.to_string()))?;
             fields.try_append(name, value).map_err(|error| not_http(&error.to_string()))?;
         }
-        Ok(Head { status, reason: reason.to_vec(), fields, invalid })
+        Ok(Head { status, reason: reason.to_vec(), fields, malformed })
     }
 }
 
@@ -151,11 +164,21 @@ fn status_line(line: &[u8]) -> Option<(u8, StatusCode, &[u8])> {
     Some((minor - b'0', status, trim(reason)))
 }
 
-/// A field line as name and value. White space before the colon is removed, as proxies must (RFC 9112 section 5.1).
-fn field(line: &[u8]) -> Option<(HeaderName, Vec<u8>)> {
+/// A field line. White space before the colon is removed, as proxies must (RFC 9112 section 5.1).
+struct Field {
+    name: HeaderName,
+    value: Vec<u8>,
+    has_space_before_colon: bool,
+}
+
+fn field(line: &[u8]) -> Option<Field> {
     let colon = line.iter().position(|byte| *byte == b':')?;
     let (name, value) = line.split_at(colon);
-    Some((HeaderName::from_bytes(trim(name)).ok()?, value[1..].to_vec()))
+    Some(Field {
+        name: HeaderName::from_bytes(trim(name)).ok()?,
+        value: value[1..].to_vec(),
+        has_space_before_colon: name.last().is_some_and(is_blank),
+    })
 }
 
 fn is_blank(byte: &u8) -> bool {
@@ -255,7 +278,7 @@ mod tests {
         ] {
             let head = parsed(&[b"HTTP/1.1 101 Up\r\n", line, b"\r\nX: y\r\n\r\n"].concat());
             assert_eq!((value(&head, "x"), head.fields.len()), (&b"y"[..], 1), "{line:?}");
-            assert!(head.invalid.is_empty());
+            assert!(head.malformed.is_empty());
         }
         // Ahead of the first field (RFC 9112 section 2.2).
         let head = parsed(b"HTTP/1.1 101 Up\r\n Upgrade: websocket\r\nX: y\r\n\r\n");
@@ -267,11 +290,11 @@ mod tests {
         for byte in (0..32).chain([127]).filter(|byte| !b"\t\n".contains(byte)) {
             let head = parsed(&[b"HTTP/1.1 101 Up\r\nA: b\r\nX: id=a", &[byte][..], b"b\r\n\r\n"].concat());
             assert_eq!((value(&head, "x"), value(&head, "a")), (&b"id=a b"[..], &b"b"[..]), "{byte}");
-            assert_eq!(head.invalid, ["x"], "{byte}");
+            assert_eq!(head.malformed, [(HeaderName::from_static("x"), Fault::Control)], "{byte}");
         }
         // Neither a tab nor a byte of another charset is one.
         let head = parsed(b"HTTP/1.1 101 Up\r\nX: a\tb\xE9\xFF\r\n\r\n");
-        assert_eq!((value(&head, "x"), head.invalid.len()), (&b"a\tb\xE9\xFF"[..], 0));
+        assert_eq!((value(&head, "x"), head.malformed.len()), (&b"a\tb\xE9\xFF"[..], 0));
     }
 
     #[test]
@@ -409,7 +432,7 @@ mod tests {
             prop_assert_eq!(head.status.as_u16(), status);
             prop_assert_eq!(&input[..], &rest[..]);
             prop_assert_eq!(head.fields.len(), fields.len());
-            prop_assert!(head.invalid.is_empty());
+            prop_assert!(head.malformed.is_empty());
             for name in head.fields.keys() {
                 let read: Vec<_> = head.fields.get_all(name).iter().map(HeaderValue::as_bytes).collect();
                 let said = fields.iter().filter(|(other, _)| other == name.as_str()).map(|(_, value)| value.as_bytes());
@@ -443,7 +466,7 @@ mod tests {
             let head = parsed(&answer);
             prop_assert_eq!(value(&head, "upgrade"), b"a");
             prop_assert_eq!(value(&head, "connection"), b"b");
-            prop_assert!(!head.invalid.iter().any(|name| name == "upgrade" || name == "connection"));
+            prop_assert!(!head.malformed.iter().any(|(name, _)| name == "upgrade" || name == "connection"));
         }
     }
 

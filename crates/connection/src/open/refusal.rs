@@ -23,6 +23,8 @@ enum Framing {
     Length(usize),
     Chunked,
     UntilClose,
+    /// The end is unknown, so that nobody waits for it: what has arrived is all that is shown.
+    Unknown,
     /// The fields contradict each other, so that nobody knows which bytes are the body.
     Invalid,
 }
@@ -42,8 +44,9 @@ impl Head {
         let own = printable(&String::from_utf8_lossy(&self.reason));
         let answer = |reason: &str| format!("{who} answered {code} {reason}").trim_end().to_owned();
         let mut text = answer(if own.is_empty() { usual } else { &own });
-        if let Some(location) = self.fields.get(header::LOCATION) {
-            let location = printable(&String::from_utf8_lossy(location.as_bytes()));
+        let location = self.fields.get(header::LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+        let location = printable(&without_credentials(&location.unwrap_or_default()));
+        if !location.is_empty() {
             text.push_str(&format!(" with the location {location} (redirects are not followed)"));
         }
         text.push_str(&self.body(transport, &mut input, BODY_WAIT.min(limit / 4)).await);
@@ -78,23 +81,27 @@ impl Head {
         .await;
         let stated = self.fields.get(header::CONTENT_TYPE).map(|stated| String::from_utf8_lossy(stated.as_bytes()));
         match readable(&framing.content(input).0, stated.as_deref().unwrap_or_default()) {
-            Some(text) if text.is_empty() => String::new(),
-            Some(text) => format!(": {text}"),
-            None => match stated.map(|stated| printable(&stated)) {
+            Ok(text) if text.is_empty() => String::new(),
+            Ok(text) => format!(": {text}"),
+            Err(why) => match stated.map(|stated| printable(&stated)) {
                 Some(stated) if !stated.is_empty() => {
-                    format!(" (its body is not shown: it is not UTF-8 text, but {stated})")
+                    format!(" (its body is not shown: {why}; its Content-Type is {stated})")
                 }
-                _ => " (its body is not shown: it is not UTF-8 text)".to_owned(),
+                _ => format!(" (its body is not shown: {why})"),
             },
         }
     }
 
     fn framing(&self) -> Framing {
-        let no_content = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
+        let no_content =
+            [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
         if no_content || self.status.is_informational() {
             return Framing::Length(0);
         }
-        match elements(&self.fields, header::TRANSFER_ENCODING).last() {
+        // `identity` says that there is no coding, in the words of RFC 2616 section 3.6; RFC 9112 has no such coding.
+        let mut codings = elements(&self.fields, header::TRANSFER_ENCODING).peekable();
+        let names_codings = codings.peek().is_some();
+        match codings.filter(|coding| !coding.eq_ignore_ascii_case(b"identity")).last() {
             Some(last) if last.eq_ignore_ascii_case(b"chunked") => return Framing::Chunked,
             Some(_) => return Framing::UntilClose,
             None => {}
@@ -102,10 +109,10 @@ impl Head {
         // The same length, several times, is that length.
         let mut lengths = elements(&self.fields, header::CONTENT_LENGTH);
         let Some(first) = lengths.next() else {
-            return if self.fields.contains_key(header::CONTENT_LENGTH) {
-                Framing::Invalid
-            } else {
-                Framing::UntilClose
+            return match self.fields.contains_key(header::CONTENT_LENGTH) {
+                true => Framing::Invalid,
+                false if names_codings => Framing::Unknown,
+                false => Framing::UntilClose,
             };
         };
         if !first.iter().all(u8::is_ascii_digit) || lengths.any(|other| other != first) {
@@ -131,11 +138,11 @@ impl Framing {
         let most = match self {
             Framing::Length(length) => length.min(MAX_BODY),
             Framing::Invalid => 0,
-            Framing::Chunked | Framing::UntilClose => MAX_BODY,
+            Framing::Chunked | Framing::UntilClose | Framing::Unknown => MAX_BODY,
         };
         let (mut content, ended) = if self == Framing::Chunked { dechunk(raw) } else { (raw.to_vec(), false) };
         content.truncate(most);
-        let ended = ended || content.len() == most;
+        let ended = ended || self == Framing::Unknown || content.len() == most;
         (content, ended)
     }
 }
@@ -160,8 +167,8 @@ fn dechunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
     }
 }
 
-/// The text of a body of this type; `None` where more than a tenth of it is not text.
-fn readable(content: &[u8], stated: &str) -> Option<String> {
+/// The text of a body of this type, or why it is not shown: more than a tenth of it is not text.
+fn readable(content: &[u8], stated: &str) -> Result<String, &'static str> {
     let text = if is_latin(stated) {
         content.iter().copied().map(char::from).collect()
     } else {
@@ -170,9 +177,25 @@ fn readable(content: &[u8], stated: &str) -> Option<String> {
         String::from_utf8_lossy(&content[..cut.map_or(content.len(), |error| error.valid_up_to())]).into_owned()
     };
     let text = text.trim_start_matches('\u{FEFF}');
-    let is_odd = |c: &char| *c == char::REPLACEMENT_CHARACTER || (c.is_control() && !c.is_whitespace());
-    let odd = text.chars().filter(is_odd).count();
-    (odd * 10 <= text.chars().count()).then(|| printable(text))
+    let count = |is_odd: fn(char) -> bool| text.chars().filter(|c| is_odd(*c)).count();
+    let undecodable = count(|c| c == char::REPLACEMENT_CHARACTER);
+    let controls = count(|c| c.is_control() && !c.is_whitespace());
+    match (undecodable + controls) * 10 > text.chars().count() {
+        false => Ok(printable(text)),
+        true if undecodable > 0 => Err("it is not UTF-8 text"),
+        true => Err("it is not text: it has control characters"),
+    }
+}
+
+/// A URL without the user and the password of its authority (RFC 3986 section 3.2.1).
+fn without_credentials(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("//") {
+        Some((scheme, rest)) if scheme.trim().is_empty() || scheme.ends_with(':') => (scheme, rest),
+        _ => return url.to_owned(),
+    };
+    let (authority, path) = rest.split_at(rest.find(['/', '\\', '?', '#']).unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}//{host}{path}")
 }
 
 /// Whether a Content-Type names ISO 8859-1, or Windows-1252, which has the same letters.
@@ -245,10 +268,15 @@ mod tests {
         for (answer, shown) in [
             ("204 No Content\r\n\r\n", "it answered 204 No Content"),
             ("204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n", "it answered 204 No Content"),
+            ("205 Reset Content\r\n\r\n", "it answered 205 Reset Content"),
             ("304 Not Modified\r\nContent-Length: 5\r\n\r\n", "it answered 304 Not Modified"),
             ("101 Up\r\nContent-Length: 5\r\n\r\n", "it answered 101 Up"),
             ("500 X\r\nContent-Length: 0\r\n\r\n", "it answered 500 X"),
             ("500 X\r\nContent-Length: 2\r\n\r\nno", "it answered 500 X: no"),
+            ("500 X\r\nTransfer-Encoding: identity\r\n\r\n", "it answered 500 X"),
+            ("500 X\r\nTransfer-Encoding: Identity\r\n\r\nno", "it answered 500 X: no"),
+            ("500 X\r\nTransfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nno", "it answered 500 X: no"),
+            ("500 X\r\nTransfer-Encoding: chunked, identity\r\n\r\n2\r\nno\r\n0\r\n\r\n", "it answered 500 X: no"),
             ("500 X\r\nTransfer-Encoding: CHUNKED\r\n\r\n2\r\nno\r\n0\r\n\r\n", "it answered 500 X: no"),
             ("500 X\r\nTransfer-Encoding: chunked\r\n\r\n2 ; a=b\r\nno\r\n00\r\n", "it answered 500 X: no"),
             ("500 X\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\nno size\r\n", "it answered 500 X: no"),
@@ -279,10 +307,23 @@ mod tests {
             (b"http://a/\xFF", "http://a/\u{FFFD}"),
             (b"/a\x1b]0;b\x07", "/a ]0;b"),
             (b"/a\xE2\x80\xAEb", "/a b"),
+            (b"http://me:secret@host", "http://host"),
+            (b"wss://me:se@cret@host:1/a@b?c@d", "wss://host:1/a@b?c@d"),
+            (b"//me:secret@host/", "//host/"),
+            (b"http://me:secret@host\\a", "http://host\\a"),
+            (b"/a//b@c", "/a//b@c"),
         ] {
             let answer = [b"HTTP/1.1 301 X\r\nContent-Length: 0\r\nLocation: ", location, b"\r\n\r\n"].concat();
             let expected = format!("it answered 301 X with the location {shown} (redirects are not followed)");
             assert_eq!(at_once(answer).await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_empty_location_is_left_out() {
+        for location in ["", " ", "\t"] {
+            let answer = format!("HTTP/1.1 301 X\r\nContent-Length: 0\r\nLocation:{location}\r\n\r\n");
+            assert_eq!(at_once(answer).await, "it answered 301 X");
         }
     }
 
@@ -307,12 +348,13 @@ mod tests {
             (
                 "Content-Length: 16\r\nContent-Type: image/png",
                 b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
-                "it answered 500 X (its body is not shown: it is not UTF-8 text, but image/png)".into(),
+                "it answered 500 X (its body is not shown: it is not UTF-8 text; its Content-Type is image/png)".into(),
             ),
             (
                 "Content-Length: 4\r\nContent-Type: text/html; charset=windows-1251",
                 b"\xED\xE5\xF2!",
-                "it answered 500 X (its body is not shown: it is not UTF-8 text, but text/html; charset=windows-1251)"
+                "it answered 500 X (its body is not shown: it is not UTF-8 text; its Content-Type is text/html; \
+                 charset=windows-1251)"
                     .into(),
             ),
             (
@@ -323,7 +365,8 @@ mod tests {
             (
                 "Content-Length: 4\r\nContent-Type: text/plain; charset=utf-16",
                 b"\0n\0o",
-                "it answered 500 X (its body is not shown: it is not UTF-8 text, but text/plain; charset=utf-16)"
+                "it answered 500 X (its body is not shown: it is not text: it has control characters; its Content-Type \
+                 is text/plain; charset=utf-16)"
                     .into(),
             ),
             (
@@ -339,7 +382,7 @@ mod tests {
             (
                 "Content-Length: 14",
                 b"a quiet \x1bbell\x07",
-                "it answered 500 X (its body is not shown: it is not UTF-8 text)".into(),
+                "it answered 500 X (its body is not shown: it is not text: it has control characters)".into(),
             ),
             (
                 "Content-Length: 25",

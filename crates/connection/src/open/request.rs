@@ -1,6 +1,9 @@
 //! What a guest asks of a connection, checked against the contract before any network use.
 
-use crate::{Error, Settings, settings::rule::name_fault};
+use crate::{
+    Error, Settings,
+    settings::{credential_fault, rule::name_fault},
+};
 use data_encoding::BASE64;
 use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
@@ -146,6 +149,9 @@ fn parse_url(text: &str) -> Result<Url, Error> {
     if let Some(fault) = url.domain().and_then(name_fault) {
         return invalid(&format!("its host name is invalid: {fault}"));
     }
+    if let Some(fault) = credential_fault(&url, false) {
+        return invalid(&fault);
+    }
     Ok(url)
 }
 
@@ -285,8 +291,12 @@ mod tests {
             "ws://a,b/",
             "ws://a\"b/",
             "ws://a!b/",
+            "ws://me:secret%0D%0A@a/",
+            "ws://me%00:secret@a/",
+            "ws://me%3Aalso:secret@a/",
         ] {
             assert!(matches!(url(text), Err(Error::InvalidUrl(_))), "{text:?} gave {:?}", url(text));
+            assert!(!url(text).unwrap_err().to_string().contains("secret"));
         }
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod rule;
 mod value;
 
 pub use error::SettingError;
+pub(crate) use value::credential_fault;
 pub use value::{Proxy, ProxyDns};
 
 use http::HeaderValue;
@@ -448,7 +449,8 @@ mod tests {
         let mut settings = Settings::default();
         for (name, value, remedy) in [
             ("receive-wait", "soon", "500ms"),
-            ("close-timeout", "0s", "from 1ms"),
+            ("close-timeout", "0s", "write a duration from 1ms to 365days"),
+            ("receive-wait", "366d", "write a duration from 0s to 365days"),
             ("max-message-size", "large", "16MiB"),
             ("max-connections", "-1", "whole number"),
             ("keepalive", "maybe", "true or false"),
@@ -486,6 +488,13 @@ mod tests {
             "socks5://secret@proxy",
             "socks5h://:secret@proxy",
             "socks5://secret:%ff@proxy",
+            "http://me:secret%00@proxy",
+            "http://me:%0D%0Asecret@proxy",
+            "http://me%7F:secret@proxy",
+            "http://me%C2%85:secret@proxy",
+            "http://me%3Aalso:secret@proxy",
+            "socks5://me:secret%0A@proxy",
+            "socks5h://me%1B:secret@proxy",
         ] {
             let error = Settings::default().set("proxy", value).unwrap_err();
             let text = error.to_string();
@@ -510,6 +519,10 @@ mod tests {
         let tor: Proxy = "socks5h://me:p%40ss@localhost".parse().unwrap();
         assert_eq!(tor.socks_credentials(), Some(Ok(("me".to_owned(), "p@ss".to_owned()))));
         assert!(tor.resolves_names() && tor.is_socks());
+        // The password may have a colon, and so may the user of SOCKS5.
+        for url in ["http://me:p%3Ass@proxy", "http://me:p%FFss@proxy", "socks5://m%3Ae:p%3Ass@proxy"] {
+            assert!(url.parse::<Proxy>().is_ok(), "{url}");
+        }
         let long = format!("socks5://{}:p@localhost", "u".repeat(256));
         assert!(long.parse::<Proxy>().unwrap_err().contains("255 bytes"));
     }

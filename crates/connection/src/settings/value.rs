@@ -62,7 +62,23 @@ impl Proxy {
         if !matches!(self.0.path(), "" | "/") || self.0.query().is_some() || self.0.fragment().is_some() {
             return Some("a proxy has no path; percent-encode /, ? and # in its password".to_owned());
         }
-        self.socks_credentials().filter(|_| self.is_socks()).and_then(Result::err)
+        // SOCKS5 sends the length of the user, so a colon in it is not the end.
+        let fault = credential_fault(&self.0, self.is_socks());
+        fault.or_else(|| self.socks_credentials().filter(|_| self.is_socks()).and_then(Result::err))
+    }
+}
+
+/// Why the credentials of a URL cannot be sent. RFC 7617 section 2 forbids control characters, and a colon in the user
+/// unless `allows_colon`: the receiver would take what follows for the password.
+pub(crate) fn credential_fault(url: &Url, allows_colon: bool) -> Option<String> {
+    let decode = |text| percent_decode_str(text).decode_utf8_lossy();
+    let (user, password) = (decode(url.username()), decode(url.password().unwrap_or_default()));
+    if user.contains(char::is_control) || password.contains(char::is_control) {
+        Some("the user or the password has a control character".to_owned())
+    } else if user.contains(':') && !allows_colon {
+        Some("the user has a colon, which ends it (RFC 7617 section 2)".to_owned())
+    } else {
+        None
     }
 }
 
@@ -139,8 +155,21 @@ pub(super) const COUNT: RangeInclusive<usize> = 1..=MAX_COUNT;
 
 /// Whether a duration is in its range.
 pub(super) fn check_duration(value: Duration, range: &RangeInclusive<Duration>) -> Result<(), String> {
-    let [least, most] = [range.start(), range.end()].map(|end| humantime::format_duration(*end));
+    let [least, most] = [range.start(), range.end()].map(|end| in_one_unit(*end));
     if range.contains(&value) { Ok(()) } else { Err(format!("write a duration from {least} to {most}")) }
+}
+
+/// A duration as a whole number of the largest unit that divides it: humantime shows 365 days as eleven months and some.
+fn in_one_unit(duration: Duration) -> String {
+    const UNITS: [(&str, u128); 4] =
+        [("days", 24 * 60 * 60 * 1000), ("h", 60 * 60 * 1000), ("m", 60 * 1000), ("s", 1000)];
+    let milliseconds = duration.as_millis();
+    if milliseconds == 0 {
+        return "0s".to_owned();
+    }
+    let (unit, length) =
+        UNITS.into_iter().find(|(_, length)| milliseconds.is_multiple_of(*length)).unwrap_or(("ms", 1));
+    format!("{}{unit}", milliseconds / length)
 }
 
 /// Whether a size or a count is in its range.
