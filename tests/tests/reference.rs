@@ -72,7 +72,7 @@ fn errors(page: &mut String) {
 }
 
 /// The constants that limit what guests and peers can do, by file.
-const LIMITS: [(&str, &[&str]); 17] = [
+const LIMITS: [(&str, &[&str]); 18] = [
     ("connection/src/open/request.rs", &["MAX_REQUEST"]),
     ("connection/src/settings/rule.rs", &["MAX_NAME"]),
     ("connection/src/open/head.rs", &["MAX_HEAD"]),
@@ -86,7 +86,8 @@ const LIMITS: [(&str, &[&str]); 17] = [
     ("protocol/src/connection/mod.rs", &["GRACE_PERIOD"]),
     ("cli/src/config.rs", &["MAX_CONFIG"]),
     ("cli/src/guest.rs", &["MAX_GUEST"]),
-    ("cli/src/listen.rs", &["CLIENT_WAIT", "STOP_WAIT", "MAX_CLIENTS"]),
+    ("server/src/http1.rs", &["CLIENT_WAIT", "ANSWER_WAIT"]),
+    ("server/src/listener.rs", &["STOP_WAIT", "MAX_CLIENTS"]),
     ("abi-bridge/src/server.rs", &["CALLBACKS_OF_REQUEST", "BODY_WAIT"]),
     ("abi-bridge/src/sessions.rs", &["MAX_SESSIONS", "MAX_DATA"]),
     ("abi-bridge/src/stores/mod.rs", &["MAX_DOCUMENT", "MAX_NAME"]),

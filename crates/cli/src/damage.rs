@@ -4,7 +4,6 @@ use crate::{
     command, config,
     engine::{Calls, engine},
     guest::{Guest, entries},
-    listen::tls_of_files,
     precompiled::{self, Trusted},
 };
 use std::{fs, path::Path};
@@ -13,6 +12,7 @@ use test_peer::{Authority, damaged};
 use wasmtime::{Engine, component::Component};
 use websocket_abi_bridge as payload;
 use websocket_connection::Endpoint;
+use websocket_listener::tls;
 use websocket_watm as watm;
 
 const CASES: u64 = 1000;
@@ -112,8 +112,8 @@ fn certificates_and_keys() {
     let (certificate, key) = authority.issue_files("localhost");
     let (certificate, key) = (Path::new(&certificate), Path::new(&key));
     let read = |path: &Path| fs::read(path).unwrap();
-    with_damage("certificate.pem", &read(certificate), CASES, |path, _| tls_of_files(path, key).is_ok());
-    with_damage("key.pem", &read(key), CASES, |path, _| tls_of_files(certificate, path).is_ok());
+    with_damage("certificate.pem", &read(certificate), CASES, |path, _| tls::from_files(path, key).is_ok());
+    with_damage("key.pem", &read(key), CASES, |path, _| tls::from_files(certificate, path).is_ok());
     with_damage("ca.pem", &read(certificate), CASES, |path, _| {
         let mut settings = websocket_connection::Settings::default();
         settings.set("ca-cert", path.to_str().unwrap()).unwrap();

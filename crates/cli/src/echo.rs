@@ -1,22 +1,19 @@
 //! `echo`: a WebSocket server that sends every message back, to develop guests against.
 
-use crate::{
-    address, answer, config,
-    listen::{Listener, Service},
-    stop::{StopRequests, asked_to_stop},
-};
+use crate::{address, answer, config, listen, stop::StopRequests};
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use tempfile::TempDir;
 use tokio::sync::watch;
-use tokio_rustls::rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivatePkcs8KeyDer};
 use tracing::Instrument;
 use websocket_connection::{Connection, Endpoint, Error, Message, Settings, Upgrade};
+use websocket_listener::{Service, asked_to_stop, tls};
 
 /// The setting of the core that is a flag here.
 const ALLOW_ORIGIN: &str = "allow-origin";
@@ -42,8 +39,8 @@ pub(crate) fn command() -> Command {
 pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let address = matches.get_one::<String>("listen").context("no address is given")?;
     let stop = StopRequests::listen().context("cannot listen for signals")?;
-    let mut listener = Listener::bind("listen", address).await?;
-    let address = listener.address()?;
+    let mut listener = listen::bind("listen", address).await?;
+    let address = listener.local_addr()?;
     // Its certificate's file is there as long as this is.
     let _authority = if matches.get_flag("tls") {
         let (authority, config) = Authority::new(address)?;
@@ -75,7 +72,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
         // No request can become a WebSocket any more.
         end.send_replace(true);
         endpoint.closed().await;
-        served
+        Ok(served?)
     };
     stop.serve(&end, serving).await
 }
@@ -139,10 +136,8 @@ impl Authority {
         let key = KeyPair::generate()?;
         let names = ["localhost", "127.0.0.1", "::1", &address.ip().to_string()].map(ToOwned::to_owned);
         let certificate = CertificateParams::new(names)?.signed_by(&key, &Issuer::from_params(&params, &ca_key))?;
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
+        let private = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let config = tls::config(vec![certificate.der().clone()], private)?;
         let folder = TempDir::with_prefix("websocket-provider-")?;
         let authority = Authority { folder };
         std::fs::write(authority.certificate_path(), ca.pem())?;

@@ -7,9 +7,9 @@ use crate::{
     engine::{Calls, engine},
     env::{self, Variable},
     guest::{self, Guest},
-    listen::{self, Listener, Service},
+    listen,
     output::Output,
-    stop::{StopRequests, asked_to_stop, outlive_size_limits},
+    stop::{StopRequests, outlive_size_limits},
 };
 use anyhow::{Context, anyhow};
 use bytesize::ByteSize;
@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
 use websocket_abi_bridge::{EmbeddedStores, Limits, Module, Options, Server};
 use websocket_connection::Endpoint;
+use websocket_listener::{Service, asked_to_stop};
 
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
 const RECEIVE_WAIT: Duration = Duration::from_secs(3600);
@@ -103,8 +104,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let module = load(path)?;
     let options = options(matches, path)?;
     let mut stop = StopRequests::listen().context("cannot listen for signals")?;
-    let mut listener = Listener::bind("listen", address).await?;
-    let address = listener.address()?;
+    let mut listener = listen::bind("listen", address).await?;
+    let address = listener.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     if let Some(tls) = tls {
         listener = listener.with_tls(tls);
@@ -128,7 +129,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
             asked_to_stop(&mut ends).await;
             server.stop().await;
         };
-        tokio::join!(listening, closing).0
+        Ok(tokio::join!(listening, closing).0?)
     };
     stop.serve(&end, serving).await
 }

@@ -91,12 +91,6 @@ pub(crate) fn outlive_size_limits() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits until this is true, or can be no more. Cancel safe. `wait_for` itself gives a guard, which locks the channel until
-/// whatever is done next has ended: one that asks the channel again would block for good when it is written to meanwhile.
-pub(crate) async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
 /// Whether the program was started to outlive its terminal, as `nohup` does it.
 #[cfg(unix)]
 fn ignores_hangup() -> bool {

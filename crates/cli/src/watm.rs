@@ -8,8 +8,8 @@ use crate::{
     config,
     engine::{Calls, engine},
     guest::{self, Guest},
-    listen::{self, Listener, Service},
-    stop::{StopRequests, asked_to_stop},
+    listen,
+    stop::StopRequests,
 };
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
@@ -28,6 +28,7 @@ use std::{
 use tokio::{net::TcpStream, sync::watch};
 use tracing::Instrument;
 use websocket_connection::{ConnectConfig, Endpoint, Error, Settings};
+use websocket_listener::{Listener, Service, asked_to_stop};
 use websocket_watm::{
     Dialer, End, Limits, Listener as Accepter, Module, Options, Relay, RunError, Running, Transport, WebSocketTransport,
 };
@@ -139,11 +140,11 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let endpoint = Endpoint::new(settings)?;
     let stop = StopRequests::listen().context("cannot listen for signals")?;
     let (end, ending) = watch::channel(false);
-    let mut listener = Listener::bind("local", &local.authority()).await?;
+    let mut listener = listen::bind("local", &local.authority()).await?;
     if let Some(tls) = listen::tls(matches)? {
         listener = listener.with_tls(tls);
     }
-    let address = listener.address()?;
+    let address = listener.local_addr()?;
     let host = Arc::new(Host { role, remote, endpoint: endpoint.clone(), stop: ending.clone() });
     let shown = match &local {
         Place::Tcp(_) => format!("tcp://{address}"),
@@ -211,7 +212,7 @@ fn load(role: &str, path: &Path, options: Options) -> anyhow::Result<Role> {
 }
 
 async fn serve(listener: &Listener, local: &Place, host: Arc<Host>, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-    match local {
+    let served = match local {
         Place::WebSocket(url) => listener.serve(Upgrades { host, path: url.path().into() }, stop).await,
         Place::Tcp(_) => {
             let client = |tcp: TcpStream| {
@@ -223,9 +224,10 @@ async fn serve(listener: &Listener, local: &Place, host: Arc<Host>, stop: watch:
                     }
                 }
             };
-            listener.each(host.endpoint.settings().max_connections, client, stop).await
+            listener.serve_tcp(host.endpoint.settings().max_connections, client, stop).await
         }
-    }
+    };
+    Ok(served?)
 }
 
 /// Requests of the network for a WebSocket.

@@ -46,7 +46,7 @@ impl Tls {
             }
             named.extend(found);
         }
-        let provider = provider()?;
+        let provider = provider().map_err(|error| SettingError::Conflict(error.to_string()))?;
         let failed = |error: rustls::Error| SettingError::Conflict(explain_rustls(&error, Side::Client));
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider)).build();
         let verifier = verifier.map_err(|error| SettingError::Conflict(error.to_string()))?;
@@ -97,21 +97,23 @@ impl Tls {
     }
 }
 
+/// The process has installed no provider of cryptography, and there is none to fall back on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there is no cryptography for TLS; install a rustls CryptoProvider first, or turn on the feature `ring`")]
+pub struct NoCryptography;
+
 /// The provider of cryptography that this process has installed, or else the built-in one.
 ///
 /// # Errors
-/// [`SettingError::Conflict`] where there is neither.
-fn provider() -> Result<Arc<CryptoProvider>, SettingError> {
+/// [`NoCryptography`] where there is neither.
+pub fn provider() -> Result<Arc<CryptoProvider>, NoCryptography> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(Arc::clone(installed));
     }
     #[cfg(feature = "ring")]
     return Ok(Arc::new(rustls::crypto::ring::default_provider()));
     #[cfg(not(feature = "ring"))]
-    Err(SettingError::Conflict(
-        "there is no cryptography for TLS; install a rustls CryptoProvider first, or turn on the feature `ring`"
-            .to_owned(),
-    ))
+    Err(NoCryptography)
 }
 
 /// Why rustls cannot use a certificate or a key of a file.
