@@ -31,14 +31,9 @@ where
     }
 }
 
-/// `--listen ADDRESS:PORT` of a server whose schemes are these.
-pub(crate) fn listen(default: &'static str, schemes: &'static str) -> Arg {
-    Arg::new("listen")
-        .long("listen")
-        .value_name("ADDR")
-        .default_value(default)
-        .value_parser(Address { flag: "listen", read: move |text: &str| listen_address(text, schemes) })
-        .help("Where to listen, as ADDRESS:PORT; port 0 takes a free one")
+/// Reads the value of `--listen`, `ADDRESS:PORT`, of a server whose schemes are these.
+pub(crate) fn listen(schemes: &'static str) -> impl TypedValueParser<Value = String> {
+    Address { flag: "listen", read: move |text: &str| listen_address(text, schemes) }
 }
 
 fn listen_address(text: &str, schemes: &str) -> Result<String, String> {
@@ -72,9 +67,9 @@ pub(crate) enum Place {
     WebSocket(Url),
 }
 
-/// Which ends a flag takes.
+/// The schemes that a flag takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ends {
+pub(crate) enum Schemes {
     Tcp,
     TcpOrWebSocket,
 }
@@ -86,32 +81,27 @@ pub(crate) enum Use {
     Dial,
 }
 
-impl Ends {
-    /// How it is written.
+impl Schemes {
+    /// How an address with them is written.
     pub(crate) fn forms(self) -> &'static str {
         match self {
-            Ends::Tcp => "tcp://HOST:PORT",
-            Ends::TcpOrWebSocket => "tcp://HOST:PORT, ws://HOST:PORT/PATH or wss://HOST:PORT/PATH",
+            Schemes::Tcp => "tcp://HOST:PORT",
+            Schemes::TcpOrWebSocket => "tcp://HOST:PORT, ws://HOST:PORT/PATH or wss://HOST:PORT/PATH",
         }
     }
 }
 
-/// A flag that names an end of a transport.
-pub(crate) fn end(flag: &'static str, ends: Ends, used: Use, help: &str) -> Arg {
-    Arg::new(flag)
-        .long(flag)
-        .value_name("ADDR")
-        .required(true)
-        .value_parser(Address { flag, read: move |text: &str| place(text, ends, used) })
-        .help(format!("{help}: {}", ends.forms()))
+/// Reads the value of a flag that names an end of a transport.
+pub(crate) fn end(flag: &'static str, schemes: Schemes, used: Use) -> impl TypedValueParser<Value = Place> {
+    Address { flag, read: move |text: &str| place(text, schemes, used) }
 }
 
-fn place(text: &str, ends: Ends, used: Use) -> Result<Place, String> {
-    let wrong = |what: &str| format!("{what}; write {}", ends.forms());
+fn place(text: &str, schemes: Schemes, used: Use) -> Result<Place, String> {
+    let wrong = |what: &str| format!("{what}; write {}", schemes.forms());
     let scheme = scheme(text).ok_or_else(|| wrong("the scheme is missing"))?.to_ascii_lowercase();
     let takes = match scheme.as_str() {
         "tcp" => true,
-        "ws" | "wss" => ends == Ends::TcpOrWebSocket,
+        "ws" | "wss" => schemes == Schemes::TcpOrWebSocket,
         _ => false,
     };
     if !takes {
@@ -176,7 +166,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Takes the path of a file. A URL is no path of one.
+/// Reads the path of a file. A URL is no path of one.
 pub(crate) fn file() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| match path.to_str().and_then(scheme) {
         Some(scheme) if !path.exists() => {
@@ -192,7 +182,7 @@ mod tests {
 
     #[test]
     fn places_are_read_as_people_write_them() {
-        let read = |text| place(text, Ends::TcpOrWebSocket, Use::Dial);
+        let read = |text| place(text, Schemes::TcpOrWebSocket, Use::Dial);
         assert_eq!(read("tcp://localhost:80"), Ok(Place::Tcp("localhost:80".to_owned())));
         assert_eq!(read("TCP://Localhost:80/"), Ok(Place::Tcp("localhost:80".to_owned())));
         assert_eq!(read("tcp://127.1:8080"), Ok(Place::Tcp("127.0.0.1:8080".to_owned())));
@@ -216,9 +206,9 @@ mod tests {
         }
         for nowhere in ["tcp://localhost:0", "ws://localhost:0/"] {
             assert!(read(nowhere).unwrap_err().contains("port 0"));
-            assert!(place(nowhere, Ends::TcpOrWebSocket, Use::Accept).is_ok());
+            assert!(place(nowhere, Schemes::TcpOrWebSocket, Use::Accept).is_ok());
         }
-        assert!(place("ws://me@localhost/", Ends::TcpOrWebSocket, Use::Accept).is_err());
+        assert!(place("ws://me@localhost/", Schemes::TcpOrWebSocket, Use::Accept).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::{
     precompiled::{self, Trusted},
 };
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::Args;
 use directories_next::BaseDirs;
 use sha2::{Digest, Sha256};
 use std::{
@@ -22,11 +22,11 @@ const MOST: u64 = 512 << 20;
 /// What the files of the cache end with.
 const EXTENSION: &str = "cwasm";
 
-pub(crate) fn argument() -> Arg {
-    Arg::new("no-cache")
-        .long("no-cache")
-        .action(ArgAction::SetTrue)
-        .help("Compile the guest again, and do not keep the compiled code in the user's cache folder")
+#[derive(Args)]
+pub(crate) struct CacheUse {
+    /// Compile the guest again, and do not keep the compiled code in the user's cache folder
+    #[arg(long)]
+    no_cache: bool,
 }
 
 /// The cache, where there is one.
@@ -34,8 +34,8 @@ pub(crate) struct Cached(Option<PathBuf>);
 
 impl Cached {
     /// Opens the cache, unless the command line says otherwise.
-    pub(crate) fn open(matches: &ArgMatches) -> Cached {
-        if matches.get_flag("no-cache") {
+    pub(crate) fn open(wanted: &CacheUse) -> Cached {
+        if wanted.no_cache {
             return Cached(None);
         }
         match folder() {

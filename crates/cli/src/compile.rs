@@ -4,12 +4,12 @@ use crate::{
     address, answer,
     cache::Cached,
     engine::{Calls, engine},
-    guest::{self, Guest},
+    guest::Guest,
     precompiled,
 };
 use anyhow::{Context, bail};
 use bytesize::ByteSize;
-use clap::{Arg, ArgMatches, Command};
+use clap::Args;
 use std::{
     path::{Path, PathBuf},
     sync::mpsc::{RecvTimeoutError, channel},
@@ -21,25 +21,20 @@ use wasmtime::{Engine, component::Component};
 /// Who waits for longer is told what for.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-pub(crate) fn command() -> Command {
-    Command::new("compile")
-        .about("Compiles a component ahead of time, for `run --allow-precompiled` on a machine like this one")
-        .after_help("Example: websocket-provider compile guest.wasm -o guest.cwasm")
-        .arg(guest::argument("The component to compile"))
-        .arg(
-            Arg::new("output")
-                .short('o')
-                .long("output")
-                .value_name("FILE")
-                .required(true)
-                .value_parser(address::file())
-                .help("The file to write; what is there is replaced"),
-        )
+/// Compiles a component ahead of time, for `run --allow-precompiled` on a machine like this one
+#[derive(Args)]
+#[command(after_help = "Example: websocket-provider compile guest.wasm -o guest.cwasm")]
+pub(crate) struct Arguments {
+    /// The component to compile
+    #[arg(value_name = "GUEST.wasm", value_parser = address::file())]
+    guest: PathBuf,
+    /// The file to write; what is there is replaced
+    #[arg(short, long, value_name = "FILE", value_parser = address::file())]
+    output: PathBuf,
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let path = guest::path(matches)?;
-    let output = matches.get_one::<PathBuf>("output").context("no output is named")?;
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let Arguments { guest: path, output } = arguments;
     let shown = path.display();
     let guest = Guest::read(path)?;
     let advice = guest.advice(path);

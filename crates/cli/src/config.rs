@@ -3,54 +3,88 @@
 use crate::address;
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::TypedValueParser, error::ErrorKind};
-use std::{ffi::OsStr, path::PathBuf, time::Duration};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::TypedValueParser, error::ErrorKind};
+use std::{ffi::OsStr, marker::PhantomData, path::PathBuf, time::Duration};
 use websocket_connection::read_file;
 use websocket_provider::{SETTINGS, Setting, SettingError, Settings};
 
 /// The largest configuration file, in bytes.
 const MAX_CONFIG: usize = 1024 * 1024;
 
-/// Adds `--config` and a flag for every setting that concerns the command.
-pub(crate) fn arguments(command: Command, concerns: impl Fn(&Setting) -> bool) -> Command {
-    command
-        .arg(
-            Arg::new("config")
-                .long("config")
-                .value_name("FILE")
-                .value_parser(address::file())
-                .help("A TOML file with settings, each by the name of its flag; flags win, and lists add up"),
-        )
-        .next_help_heading("Settings")
-        .args(SETTINGS.iter().filter(|setting| concerns(setting)).map(argument))
+/// The settings that a command has flags for.
+pub(crate) trait Scope {
+    fn has(setting: &Setting) -> bool;
 }
 
-/// The flag of one setting.
-pub(crate) fn flag(name: &str) -> Option<Arg> {
-    SETTINGS.iter().find(|setting| setting.name == name).map(argument)
+/// `--config`, and a flag for each setting of a scope.
+pub(crate) struct SettingFlags<S> {
+    config: Option<PathBuf>,
+    /// Name and value of each flag that is given, in the order of [`SETTINGS`].
+    values: Vec<(&'static str, String)>,
+    scope: PhantomData<S>,
 }
 
-fn argument(setting: &'static Setting) -> Arg {
+impl<S: Scope> Args for SettingFlags<S> {
+    fn augment_args(command: Command) -> Command {
+        command
+            .arg(
+                Arg::new("config")
+                    .long("config")
+                    .value_name("FILE")
+                    .value_parser(address::file())
+                    .help("A TOML file with settings, each by the name of its flag; flags win, and lists add up"),
+            )
+            .next_help_heading("Settings")
+            .args(SETTINGS.iter().filter(|setting| S::has(setting)).map(flag))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl<S: Scope> FromArgMatches for SettingFlags<S> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut values = Vec::new();
+        for setting in SETTINGS.iter().filter(|setting| S::has(setting)) {
+            let given = matches.get_many::<String>(setting.name).into_iter().flatten();
+            values.extend(given.map(|value| (setting.name, value.clone())));
+        }
+        Ok(SettingFlags { config: matches.get_one("config").cloned(), values, scope: PhantomData })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn flag(setting: &'static Setting) -> Arg {
     let default = setting.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
     Arg::new(setting.name)
         .long(setting.name)
         .value_name(setting.value)
         .help(format!("{}{default}", setting.help))
         .action(if setting.repeatable { ArgAction::Append } else { ArgAction::Set })
-        .value_parser(Check(setting))
+        .value_parser(checked(setting.name))
+}
+
+/// Reads a value of the setting of this name, and leaves it text.
+pub(crate) fn checked(name: &'static str) -> impl TypedValueParser<Value = String> {
+    Check(name)
 }
 
 /// Whether a flag's value can be used; the complaint is the setting's own, since clap's shows every value.
 #[derive(Clone)]
-struct Check(&'static Setting);
+struct Check(&'static str);
 
 impl TypedValueParser for Check {
     type Value = String;
 
     fn parse_ref(&self, command: &Command, _: Option<&Arg>, value: &OsStr) -> Result<String, clap::Error> {
         let invalid = |why: String| clap::Error::raw(ErrorKind::ValueValidation, format!("{why}\n")).with_cmd(command);
-        let text = value.to_str().ok_or_else(|| invalid(format!("`{}` is not UTF-8", self.0.name)))?;
-        match Settings::default().set(self.0.name, text) {
+        let text = value.to_str().ok_or_else(|| invalid(format!("`{}` is not UTF-8", self.0)))?;
+        match Settings::default().set(self.0, text) {
             Ok(()) => Ok(text.to_owned()),
             Err(error) => Err(invalid(error.to_string())),
         }
@@ -71,24 +105,23 @@ pub(crate) fn size(text: &str) -> Result<ByteSize, String> {
     size.ok_or_else(|| "write a size of at least 1, such as 4096, 64KiB or 16MiB".to_owned())
 }
 
-/// The settings that the command line asks for, those of its file included.
-pub(crate) fn settings(matches: &ArgMatches) -> anyhow::Result<Settings> {
-    let mut settings = Settings::default();
-    if let Some(path) = matches.get_one::<PathBuf>("config") {
-        let shown = path.display();
-        let bytes =
-            read_file(path, MAX_CONFIG).with_context(|| format!("cannot read the configuration file {shown}"))?;
-        let text = String::from_utf8(bytes).map_err(|_| anyhow!("the configuration file {shown} is not UTF-8"))?;
-        from_toml(&mut settings, &text).with_context(|| format!("in the configuration file {shown}"))?;
-    }
-    for setting in SETTINGS {
-        // A command has no flag for what does not concern it.
-        for value in matches.try_get_many::<String>(setting.name).ok().flatten().into_iter().flatten() {
-            settings.set(setting.name, value)?;
+impl<S: Scope> SettingFlags<S> {
+    /// The settings that the command line asks for, those of its file included.
+    pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let mut settings = Settings::default();
+        if let Some(path) = &self.config {
+            let shown = path.display();
+            let bytes =
+                read_file(path, MAX_CONFIG).with_context(|| format!("cannot read the configuration file {shown}"))?;
+            let text = String::from_utf8(bytes).map_err(|_| anyhow!("the configuration file {shown} is not UTF-8"))?;
+            from_toml(&mut settings, &text).with_context(|| format!("in the configuration file {shown}"))?;
         }
+        for (name, value) in &self.values {
+            settings.set(name, value)?;
+        }
+        lift_limits(&mut settings, |name| SETTINGS.iter().any(|setting| setting.name == name && S::has(setting)));
+        Ok(settings)
     }
-    lift_limits(&mut settings, |name| matches.try_contains_id(name).is_ok());
-    Ok(settings)
 }
 
 /// Where a command has no flag for a limit of what guests may ask for, none asks, and nothing conflicts with it.
@@ -155,6 +188,14 @@ fn text(setting: &Setting, value: &toml::Value) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::All;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Test {
+        #[command(flatten)]
+        flags: SettingFlags<All>,
+    }
 
     fn parse(text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
@@ -224,9 +265,8 @@ mod tests {
             paths.push((std::path::Path::new("/dev/zero"), "more than 1048576 bytes"));
         }
         for (path, why) in paths {
-            let command = arguments(Command::new("test"), |_| true);
-            let matches = command.get_matches_from([OsStr::new("test"), OsStr::new("--config"), path.as_os_str()]);
-            let told = format!("{:#}", settings(&matches).unwrap_err());
+            let test = Test::parse_from([OsStr::new("test"), OsStr::new("--config"), path.as_os_str()]);
+            let told = format!("{:#}", test.flags.settings().unwrap_err());
             assert!(told.contains(&path.display().to_string()) && told.contains(why), "{told}");
         }
     }
@@ -240,9 +280,8 @@ mod tests {
         writer.write_all(b"receive-wait = \"5s\"").unwrap();
         drop(writer);
         let path = format!("/dev/fd/{}", reader.as_raw_fd());
-        let command = arguments(Command::new("test"), |_| true);
-        let matches = command.get_matches_from(["test", "--config", &path]);
-        assert_eq!(settings(&matches).unwrap().receive_wait, Duration::from_secs(5));
+        let test = Test::parse_from(["test", "--config", &path]);
+        assert_eq!(test.flags.settings().unwrap().receive_wait, Duration::from_secs(5));
     }
 
     #[test]
@@ -253,8 +292,8 @@ mod tests {
             let why = parse(&format!("\nproxy = {value}")).unwrap_err();
             assert!(!why.contains("secret"), "{why}");
         }
-        let command = arguments(Command::new("test"), |_| true);
-        let error = command.try_get_matches_from(["test", "--proxy", "socks4://me:secret@proxy"]).unwrap_err();
+        let parsed = Test::try_parse_from(["test", "--proxy", "socks4://me:secret@proxy"]);
+        let error = parsed.err().expect("it is no proxy");
         let why = error.render().to_string();
         assert!(why.contains("http://host:port") && !why.contains("secret"), "{why}");
         assert_eq!(error.exit_code(), 2);

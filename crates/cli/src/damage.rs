@@ -1,11 +1,12 @@
 //! Every kind of file that a command opens, damaged at random: each is used or refused, and none makes this program panic.
 
 use crate::{
-    command, config,
+    Command, Program,
     engine::{Calls, engine},
     guest::{Guest, entries},
     precompiled::{self, Trusted},
 };
+use clap::Parser;
 use std::{fs, path::Path};
 use tempfile::TempDir;
 use test_peer::{Authority, damaged};
@@ -101,8 +102,8 @@ fn configuration() {
                 keepalive = false\nproxy = \"http://me:secret@proxy.example.com:3128\"\ninbound-buffer = \"64KiB\"\n";
     with_damage("settings.toml", text.as_bytes(), 5 * CASES, |path, _| {
         let arguments = ["websocket-provider", "run", "--config", path.to_str().unwrap(), "guest.wasm"];
-        let matches = command().try_get_matches_from(arguments).unwrap();
-        config::settings(matches.subcommand().unwrap().1).is_ok_and(|settings| Endpoint::new(settings).is_ok())
+        let Command::Run(run) = Program::try_parse_from(arguments).ok().unwrap().command else { panic!("it is `run`") };
+        run.settings.settings().is_ok_and(|settings| Endpoint::new(settings).is_ok())
     });
 }
 

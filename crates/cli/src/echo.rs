@@ -2,7 +2,7 @@
 
 use crate::{address, answer, config, listen, stop::StopRequests};
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::Args;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -15,34 +15,32 @@ use tracing::Instrument;
 use websocket_connection::{Connection, Endpoint, Error, Message, Settings, Upgrade};
 use websocket_listener::{Service, asked_to_stop, tls};
 
+/// What is served at `--listen`.
+const SCHEMES: &str = "it serves ws://, and wss:// with --tls";
 /// The setting of the core that is a flag here.
 const ALLOW_ORIGIN: &str = "allow-origin";
 
-pub(crate) fn command() -> Command {
-    Command::new("echo")
-        .about("Serves WebSockets that send every message back; Ctrl-C closes them with 1001")
-        .arg(address::listen("127.0.0.1:0", "it serves ws://, and wss:// with --tls"))
-        .arg(
-            Arg::new("tls")
-                .long("tls")
-                .action(ArgAction::SetTrue)
-                .help("Serve wss:// under a throw-away authority, whose certificate's path is printed"),
-        )
-        .args(
-            config::flag(ALLOW_ORIGIN).map(|flag| {
-                flag.help("An origin whose pages may connect, beside the server's own; without it, all may")
-            }),
-        )
+/// Serves WebSockets that send every message back; Ctrl-C closes them with 1001
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Where to listen, as ADDRESS:PORT; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = address::listen(SCHEMES))]
+    listen: String,
+    /// Serve wss:// under a throw-away authority, whose certificate's path is printed
+    #[arg(long)]
+    tls: bool,
+    /// An origin whose pages may connect, beside the server's own; without it, all may
+    #[arg(long, value_name = "ORIGIN", value_parser = config::checked(ALLOW_ORIGIN))]
+    allow_origin: Vec<String>,
 }
 
 /// Serves until a signal comes; gives the exit code.
-pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
-    let address = matches.get_one::<String>("listen").context("no address is given")?;
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<i32> {
     let stop = StopRequests::listen().context("cannot listen for signals")?;
-    let mut listener = listen::bind("listen", address).await?;
+    let mut listener = listen::bind("listen", &arguments.listen).await?;
     let address = listener.local_addr()?;
     // Its certificate's file is there as long as this is.
-    let _authority = if matches.get_flag("tls") {
+    let _authority = if arguments.tls {
         let (authority, config) = Authority::new(address)?;
         listener = listener.with_tls(config);
         answer(format!("certificate authority: {}", authority.certificate_path().display()))?;
@@ -58,10 +56,9 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     settings.max_message_size = settings.max_message_size_limit;
     // Clients may be silent for as long as they like; the keep-alive finds the dead ones.
     settings.receive_wait = Duration::from_secs(3600);
-    let origins = matches.get_many::<String>(ALLOW_ORIGIN).into_iter().flatten();
     // Pages under development have any origin, and nothing here is worth protecting from one.
-    let origins: Vec<&str> = origins.map(String::as_str).collect();
-    for origin in if origins.is_empty() { vec!["*"] } else { origins } {
+    let all = ["*".to_owned()];
+    for origin in if arguments.allow_origin.is_empty() { &all } else { &arguments.allow_origin[..] } {
         settings.set(ALLOW_ORIGIN, origin)?;
     }
     let endpoint = Endpoint::new(settings)?;

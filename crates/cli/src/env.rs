@@ -1,22 +1,15 @@
 //! `--env`: what a guest gets as its environment.
 
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::Args;
 
 /// A variable and its value.
 pub(crate) type Variable = (String, String);
 
-pub(crate) fn argument() -> Arg {
-    Arg::new("env")
-        .long("env")
-        .value_name("NAME[=VALUE]")
-        .action(ArgAction::Append)
-        .value_parser(variable)
-        .help("An environment variable for the guest; without a value, this program's own")
-}
-
-/// The variables that the command line names.
-pub(crate) fn variables(matches: &ArgMatches) -> Vec<Variable> {
-    matches.get_many("env").into_iter().flatten().cloned().collect()
+#[derive(Args)]
+pub(crate) struct Environment {
+    /// An environment variable for the guest; without a value, this program's own
+    #[arg(long = "env", value_name = "NAME[=VALUE]", value_parser = variable)]
+    pub(crate) variables: Vec<Variable>,
 }
 
 fn variable(text: &str) -> Result<Variable, String> {

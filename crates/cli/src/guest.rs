@@ -1,12 +1,8 @@
 //! Guest files: what kind a file is, what it imports and exports, and what of it this program drives.
 
-use crate::{address, precompiled::is_precompiled};
+use crate::precompiled::is_precompiled;
 use anyhow::{Context, anyhow, bail};
-use clap::{Arg, ArgMatches};
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::Path};
 use wasmparser::{ComponentExternalKind, Parser, Payload};
 use wasmtime::{
     Engine,
@@ -19,16 +15,6 @@ use websocket_connection::read_file;
 
 /// The largest guest, in bytes: a hundred times those that there are.
 const MAX_GUEST: usize = 512 * 1024 * 1024;
-
-/// The argument that names the file of a guest.
-pub(crate) fn argument(help: &'static str) -> Arg {
-    Arg::new("guest").value_name("GUEST.wasm").required(true).value_parser(address::file()).help(help)
-}
-
-/// The file that the command line names.
-pub(crate) fn path(matches: &ArgMatches) -> anyhow::Result<&PathBuf> {
-    matches.get_one::<PathBuf>("guest").context("no guest is named")
-}
 
 /// A guest's bytes, by kind.
 pub(crate) enum Guest {

@@ -1,31 +1,37 @@
 //! `inspect`: what a guest is, what it imports and exports, and which command runs it.
 
 use crate::{
-    answer,
-    cache::{self, Cached},
+    address, answer,
+    cache::{CacheUse, Cached},
     compile::{EACH_START, compiled, while_telling},
     engine::{Calls, engine},
-    guest::{self, CoreModule, Entry, Guest, choose, entries},
+    guest::{CoreModule, Entry, Guest, choose, entries},
     run,
 };
 use anyhow::{anyhow, bail};
-use clap::{ArgMatches, Command};
-use std::{fmt::Display, path::Path};
+use clap::Args;
+use std::{
+    fmt::Display,
+    path::{Path, PathBuf},
+};
 use websocket_abi_bridge::Module;
 use websocket_watm as watm;
 
-pub(crate) fn command() -> Command {
-    Command::new("inspect")
-        .about("Says what a guest is, what it imports and exports, and how to run it")
-        .after_help("The exit code is 1 for a guest that no command of this program runs.")
-        .arg(guest::argument("The file to look at"))
-        .arg(cache::argument())
+/// Says what a guest is, what it imports and exports, and how to run it
+#[derive(Args)]
+#[command(after_help = "The exit code is 1 for a guest that no command of this program runs.")]
+pub(crate) struct Arguments {
+    /// The file to look at
+    #[arg(value_name = "GUEST.wasm", value_parser = address::file())]
+    guest: PathBuf,
+    #[command(flatten)]
+    cache: CacheUse,
 }
 
-pub(crate) fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let path = guest::path(matches)?;
+pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let path = &arguments.guest;
     match Guest::read(path)? {
-        Guest::Component(bytes) => component(path, &bytes, &Cached::open(matches)),
+        Guest::Component(bytes) => component(path, &bytes, &Cached::open(&arguments.cache)),
         Guest::Precompiled(_) => {
             // What it imports is in the machine code, which is not trusted here.
             let shown = path.display();

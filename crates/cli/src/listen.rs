@@ -2,7 +2,7 @@
 
 use crate::address;
 use anyhow::Context;
-use clap::{Arg, ArgMatches, Command};
+use clap::Args;
 use rustls::ServerConfig;
 use std::path::PathBuf;
 use websocket_listener::{Listener, tls::from_files};
@@ -14,23 +14,27 @@ pub(crate) async fn bind(flag: &str, address: &str) -> anyhow::Result<Listener> 
     })
 }
 
-/// Adds `--tls-cert` and `--tls-key`.
-pub(crate) fn tls_arguments(command: Command) -> Command {
-    let file = |name: &'static str, other: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name("FILE").requires(other).value_parser(address::file()).help(help)
-    };
-    command.arg(file("tls-cert", "tls-key", "A PEM file with the certificate chain to serve TLS with")).arg(file(
-        "tls-key",
-        "tls-cert",
-        "A PEM file with the private key of --tls-cert",
-    ))
+#[derive(Args, Default)]
+pub(crate) struct TlsFiles {
+    /// A PEM file with the certificate chain to serve TLS with
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_parser = address::file())]
+    tls_cert: Option<PathBuf>,
+    /// A PEM file with the private key of --tls-cert
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_parser = address::file())]
+    tls_key: Option<PathBuf>,
 }
 
-/// TLS with the files that the command line names, where it names some.
-pub(crate) fn tls(matches: &ArgMatches) -> anyhow::Result<Option<ServerConfig>> {
-    let file = |name| matches.try_get_one::<PathBuf>(name).ok().flatten();
-    match (file("tls-cert"), file("tls-key")) {
-        (Some(certificate), Some(key)) => Ok(Some(from_files(certificate, key)?)),
-        _ => Ok(None),
+impl TlsFiles {
+    /// Whether the command line names files. It names both or none.
+    pub(crate) fn are_given(&self) -> bool {
+        self.tls_cert.is_some()
+    }
+
+    /// TLS with the files that the command line names, where it names some.
+    pub(crate) fn config(&self) -> anyhow::Result<Option<ServerConfig>> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(from_files(certificate, key)?)),
+            _ => Ok(None),
+        }
     }
 }

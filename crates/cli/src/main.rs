@@ -23,7 +23,7 @@ mod wasi_http;
 mod watm;
 
 use anyhow::Context;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::{
     fmt::{self, Display},
     io::{IsTerminal, Write},
@@ -52,36 +52,45 @@ impl Display for Usage {
 
 impl std::error::Error for Usage {}
 
-fn command() -> Command {
-    Command::new("websocket-provider")
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Runs WebAssembly guests that talk over WebSockets")
-        .after_help("Logs go to standard error, as much as RUST_LOG asks for (RUST_LOG=debug).")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .arg(
-            Arg::new("log-format")
-                .long("log-format")
-                .global(true)
-                .value_name("FORMAT")
-                .value_parser(["text", "json"])
-                .default_value("text")
-                .help("How logs are written"),
-        )
-        .subcommand(run::command())
-        .subcommand(serve::command())
-        .subcommand(watm::command())
-        .subcommand(echo::command())
-        .subcommand(inspect::command())
-        .subcommand(compile::command())
+/// Runs WebAssembly guests that talk over WebSockets
+#[derive(Parser)]
+#[command(
+    name = "websocket-provider",
+    version,
+    after_help = "Logs go to standard error, as much as RUST_LOG asks for (RUST_LOG=debug).",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Program {
+    /// How logs are written
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Serve(serve::Arguments),
+    Watm(watm::Arguments),
+    Echo(echo::Arguments),
+    Inspect(inspect::Arguments),
+    Compile(compile::Arguments),
 }
 
 fn main() -> ExitCode {
-    let matches = command().get_matches();
-    start_logging(&matches);
+    let program = Program::parse();
+    start_logging(program.log_format);
     // Unlike *ring*, it verifies certificates of P-521, and of P-256 with SHA-512. It fails only where there is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let code = match dispatch(&matches) {
+    let code = match dispatch(program.command) {
         Ok(code) => code,
         Err(error) => {
             tracing::debug!("{error:?}");
@@ -93,18 +102,17 @@ fn main() -> ExitCode {
     std::process::exit(code)
 }
 
-fn dispatch(matches: &ArgMatches) -> anyhow::Result<i32> {
+fn dispatch(command: Command) -> anyhow::Result<i32> {
     // While a guest computes on one thread, another has the sockets.
     let threads = available_parallelism().map_or(2, |count| count.get().max(2));
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
-    let ended = match matches.subcommand() {
-        Some(("run", matches)) => runtime.block_on(run::run(matches)),
-        Some(("serve", matches)) => runtime.block_on(serve::run(matches)),
-        Some(("watm", matches)) => runtime.block_on(watm::run(matches)),
-        Some(("echo", matches)) => runtime.block_on(echo::run(matches)),
-        Some(("inspect", matches)) => inspect::run(matches).map(|()| 0),
-        Some(("compile", matches)) => compile::run(matches).map(|()| 0),
-        _ => unreachable!("clap requires a subcommand"),
+    let ended = match command {
+        Command::Run(arguments) => runtime.block_on(run::run(&arguments)),
+        Command::Serve(arguments) => runtime.block_on(serve::run(&arguments)),
+        Command::Watm(arguments) => runtime.block_on(watm::run(arguments)),
+        Command::Echo(arguments) => runtime.block_on(echo::run(&arguments)),
+        Command::Inspect(arguments) => inspect::run(&arguments).map(|()| 0),
+        Command::Compile(arguments) => compile::run(&arguments).map(|()| 0),
     };
     // A write that nobody reads, or a lookup that nobody answers, may still block a thread.
     runtime.shutdown_background();
@@ -117,13 +125,13 @@ fn answer(line: impl Display) -> anyhow::Result<()> {
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).context("cannot write to standard output")
 }
 
-fn start_logging(matches: &ArgMatches) {
+fn start_logging(format: LogFormat) {
     let filter = filter(&std::env::var(EnvFilter::DEFAULT_ENV).unwrap_or_default());
     let coloured = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let logs = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(coloured).with_env_filter(filter);
-    match matches.get_one::<String>("log-format").map(String::as_str) {
-        Some("json") => logs.json().init(),
-        _ => logs.init(),
+    match format {
+        LogFormat::Json => logs.json().init(),
+        LogFormat::Text => logs.init(),
     }
 }
 
@@ -140,6 +148,8 @@ fn filter(asked: &str) -> EnvFilter {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     #[test]
     fn a_compilation_is_told_of_whatever_else_is_logged() {
         for (asked, expected) in [
@@ -155,6 +165,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        super::command().debug_assert();
+        super::Program::command().debug_assert();
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::engine::{Calls, engine};
 use anyhow::{Context, bail};
-use clap::{Arg, ArgAction, ArgMatches};
+use clap::Args;
 use sha2::{Digest, Sha256};
 use std::{io::Write, path::Path};
 use wasmtime::{Engine, Precompiled, component::Component};
@@ -15,16 +15,17 @@ const DIGEST: usize = 32;
 /// The word that a file came from this program, and has been out of others' reach since.
 pub(crate) struct Trusted(());
 
-pub(crate) fn argument() -> Arg {
-    Arg::new("allow-precompiled").long("allow-precompiled").action(ArgAction::SetTrue).help(
-        "Take a file that `compile` wrote; it is run as machine code, so it must be as trustworthy as this program",
-    )
+#[derive(Args)]
+pub(crate) struct Trust {
+    /// Take a file that `compile` wrote; it is run as machine code, so it must be as trustworthy as this program
+    #[arg(long)]
+    allow_precompiled: bool,
 }
 
 impl Trusted {
     /// The operator's word, where the command line gives it.
-    pub(crate) fn given(matches: &ArgMatches) -> Option<Trusted> {
-        matches.get_flag("allow-precompiled").then_some(Trusted(()))
+    pub(crate) fn given(trust: &Trust) -> Option<Trusted> {
+        trust.allow_precompiled.then_some(Trusted(()))
     }
 
     /// For the files of the cache, which is in a folder of the user's own.

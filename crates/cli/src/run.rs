@@ -1,22 +1,25 @@
 //! `run`: a component as a command, or one call of it.
 
 use crate::{
-    answer,
-    cache::{self, Cached},
+    address, answer,
+    cache::{CacheUse, Cached},
     compile::compiled,
-    config,
+    config::{self, Scope, SettingFlags},
     engine::Calls,
-    env,
-    guest::{self, CALL, Entry, Guest, choose, entries},
+    env::Environment,
+    guest::{CALL, Entry, Guest, choose, entries},
     output::Output,
-    precompiled::{self, Trusted},
+    precompiled::{self, Trust, Trusted},
     stop::StopRequests,
-    wasi_http::{self, GuestHttp},
+    wasi_http::GuestHttp,
 };
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
-use clap::{Arg, ArgMatches, Command};
-use std::{path::Path, time::Duration};
+use clap::Args;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 use tokio::time::sleep;
 use wasmtime::{
     Engine, ResourceLimiter, Store, Trap,
@@ -25,34 +28,51 @@ use wasmtime::{
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView, p2::add_only_http_to_linker_async};
 use websocket_provider::{
-    Endpoint, WebsocketCtx, WebsocketCtxView, WebsocketView,
+    Endpoint, Setting, WebsocketCtx, WebsocketCtxView, WebsocketView,
     p2::{VERSIONS, add_to_linker},
 };
 
-pub(crate) fn command() -> Command {
-    let command = Command::new("run")
-        .about("Runs a component: wasi:cli/run as a command, or `call: func() -> string` of an interface")
-        .after_help(
-            "Example: websocket-provider run --allow localhost:9001 --env WS_URL=ws://localhost:9001 guest.wasm",
-        )
-        .arg(guest::argument("The component to run"))
-        .arg(Arg::new("args").value_name("ARGS").num_args(0..).last(true).help("What a command gets as its arguments"))
-        .arg(env::argument())
-        .arg(
-            Arg::new("timeout")
-                .long("timeout")
-                .value_name("DURATION")
-                .value_parser(config::duration)
-                .help("How long the guest may run; without it, as long as it likes"),
-        )
-        .arg(Arg::new("memory-limit").long("memory-limit").value_name("SIZE").value_parser(config::size).help(
-            "How much memory the guest may have, its tables included, such as 64MiB; without it, what Wasm allows",
-        ))
-        .arg(wasi_http::argument())
-        .arg(cache::argument())
-        .arg(precompiled::argument())
-        .arg(Arg::new("call").long("call").value_name("NAME").help("The interface whose `call` is called"));
-    config::arguments(command, |_| true)
+/// Runs a component: wasi:cli/run as a command, or `call: func() -> string` of an interface
+#[derive(Args)]
+#[command(
+    after_help = "Example: websocket-provider run --allow localhost:9001 --env WS_URL=ws://localhost:9001 guest.wasm"
+)]
+pub(crate) struct Arguments {
+    /// The component to run
+    #[arg(value_name = "GUEST.wasm", value_parser = address::file())]
+    guest: PathBuf,
+    /// What a command gets as its arguments
+    #[arg(value_name = "ARGS", num_args = 0.., last = true)]
+    args: Vec<String>,
+    #[command(flatten)]
+    environment: Environment,
+    /// How long the guest may run; without it, as long as it likes
+    #[arg(long, value_name = "DURATION", value_parser = config::duration)]
+    timeout: Option<Duration>,
+    /// How much memory the guest may have, its tables included, such as 64MiB; without it, what Wasm allows
+    #[arg(long, value_name = "SIZE", value_parser = config::size)]
+    memory_limit: Option<ByteSize>,
+    /// Let the guest make HTTP requests, to the destinations that `--allow` grants; without it they are denied
+    #[arg(long)]
+    allow_http: bool,
+    #[command(flatten)]
+    cache: CacheUse,
+    #[command(flatten)]
+    trust: Trust,
+    /// The interface whose `call` is called
+    #[arg(long, value_name = "NAME")]
+    call: Option<String>,
+    #[command(flatten)]
+    pub(crate) settings: SettingFlags<All>,
+}
+
+/// Every setting.
+pub(crate) struct All;
+
+impl Scope for All {
+    fn has(_: &Setting) -> bool {
+        true
+    }
 }
 
 /// What the store of a guest holds.
@@ -117,17 +137,17 @@ impl WebsocketView for Host {
 }
 
 /// Runs the guest that the command line names; gives the exit code.
-pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
-    let path = guest::path(matches)?;
-    let endpoint = Endpoint::new(config::settings(matches)?)?;
-    let (pre, entry) = load(path, matches)?;
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<i32> {
+    let path = &arguments.guest;
+    let endpoint = Endpoint::new(arguments.settings.settings()?)?;
+    let (pre, entry) = load(arguments)?;
     let outputs = [Output::stdout(), Output::stderr()];
     let host = Host {
         table: ResourceTable::new(),
-        wasi: wasi(path, matches, outputs.clone()),
+        wasi: wasi(arguments, outputs.clone()),
         websocket: WebsocketCtx::new(endpoint.clone()),
-        http: GuestHttp::new(matches, &endpoint),
-        memory: MemoryLimit { used: 0, most: matches.get_one("memory-limit").map_or(usize::MAX, bytes) },
+        http: GuestHttp::new(arguments.allow_http, &endpoint),
+        memory: MemoryLimit { used: 0, most: arguments.memory_limit.map_or(usize::MAX, bytes) },
     };
     let shown = path.display().to_string();
     let mut stop = StopRequests::listen().context("cannot listen for signals")?;
@@ -139,7 +159,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
         }
         outcome.map_err(|error| explain(&shown, error))
     });
-    let limit = matches.get_one::<Duration>("timeout").copied();
+    let limit = arguments.timeout;
     let mut ended = tokio::select! {
         biased;
         code = stop.next() => Ok(code),
@@ -168,24 +188,22 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     ended
 }
 
-fn bytes(size: &ByteSize) -> usize {
+fn bytes(size: ByteSize) -> usize {
     usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
-fn wasi(path: &Path, matches: &ArgMatches, [stdout, stderr]: [Output; 2]) -> WasiCtx {
+fn wasi(arguments: &Arguments, [stdout, stderr]: [Output; 2]) -> WasiCtx {
     let mut wasi = WasiCtx::builder();
-    wasi.inherit_stdin().stdout(stdout).stderr(stderr).arg(path.display().to_string());
-    for arg in matches.get_many::<String>("args").into_iter().flatten() {
-        wasi.arg(arg);
-    }
-    wasi.envs(&env::variables(matches)).build()
+    wasi.inherit_stdin().stdout(stdout).stderr(stderr).arg(arguments.guest.display().to_string());
+    wasi.args(&arguments.args).envs(&arguments.environment.variables).build()
 }
 
-fn load(path: &Path, matches: &ArgMatches) -> anyhow::Result<(InstancePre<Host>, Entry)> {
+fn load(arguments: &Arguments) -> anyhow::Result<(InstancePre<Host>, Entry)> {
+    let path = &arguments.guest;
     let shown = path.display();
     let (calls, engine, component) = match Guest::read(path)? {
-        Guest::Component(bytes) => compiled(path, &bytes, &Cached::open(matches))?,
-        Guest::Precompiled(bytes) => match Trusted::given(matches) {
+        Guest::Component(bytes) => compiled(path, &bytes, &Cached::open(&arguments.cache))?,
+        Guest::Precompiled(bytes) => match Trusted::given(&arguments.trust) {
             Some(trusted) => precompiled::load(&bytes, &trusted).with_context(|| {
                 format!("{shown} cannot be run by this program on this machine; compile the guest again")
             })?,
@@ -196,9 +214,8 @@ fn load(path: &Path, matches: &ArgMatches) -> anyhow::Result<(InstancePre<Host>,
         },
         Guest::Module(module) => bail!("{shown} is a core module, and `run` takes components: {}", module.advice(path)),
     };
-    let call = matches.get_one::<String>("call").map(String::as_str);
-    let entry =
-        choose(&entries(&engine, &component), call).map_err(|why| nothing_to_run(&engine, &component, path, &why))?;
+    let entry = choose(&entries(&engine, &component), arguments.call.as_deref())
+        .map_err(|why| nothing_to_run(&engine, &component, path, &why))?;
     let pre = link(calls, &engine, &component, path)?;
     Ok((pre, entry))
 }

@@ -3,17 +3,17 @@
 use crate::{
     address, answer,
     compile::{EACH_START, while_telling},
-    config,
+    config::{self, Scope, SettingFlags},
     engine::{Calls, engine},
-    env::{self, Variable},
-    guest::{self, Guest},
-    listen,
+    env::{Environment, Variable},
+    guest::Guest,
+    listen::{self, TlsFiles},
     output::Output,
     stop::{StopRequests, outlive_size_limits},
 };
 use anyhow::{Context, anyhow};
 use bytesize::ByteSize;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Args, value_parser};
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -25,7 +25,7 @@ use std::{
 use tokio::sync::watch;
 use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
 use websocket_abi_bridge::{EmbeddedStores, Limits, Module, Options, Server};
-use websocket_connection::Endpoint;
+use websocket_connection::{Endpoint, Setting};
 use websocket_listener::{Service, asked_to_stop};
 
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
@@ -45,46 +45,43 @@ const SETTINGS: [&str; 9] = [
     "max-connections-total",
 ];
 
-pub(crate) fn command() -> Command {
-    let command = Command::new("serve")
-        .about("Serves HTTP and WebSockets with a core module of the pointer-payload ABI; Ctrl-C closes with 1001")
-        .after_help("Example: websocket-provider serve --listen 127.0.0.1:8080 chat_room.wasm")
-        .arg(guest::argument("The module that answers requests"))
-        .arg(address::listen("127.0.0.1:8080", SCHEMES));
-    let command = listen::tls_arguments(command)
-        .arg(
-            Arg::new("instances")
-                .long("instances")
-                .value_name("COUNT")
-                .default_value("1")
-                .value_parser(clap::value_parser!(u16).range(1..))
-                .help("How many instances answer; each has its own memory, and the sockets that it opened"),
-        )
-        .arg(
-            Arg::new("callback-timeout")
-                .long("callback-timeout")
-                .value_name("DURATION")
-                .default_value("10s")
-                .value_parser(config::duration)
-                .help("How long one call of an instance may take before it is ended"),
-        )
-        .arg(
-            Arg::new("memory-limit")
-                .long("memory-limit")
-                .value_name("SIZE")
-                .default_value("256MiB")
-                .value_parser(config::size)
-                .help("How much memory an instance may have"),
-        )
-        .arg(
-            Arg::new("store")
-                .long("store")
-                .value_name("FILE")
-                .value_parser(address::file())
-                .help("Where the guest's stores are kept; without it, in memory for as long as this runs"),
-        )
-        .arg(env::argument());
-    config::arguments(command, |setting| SETTINGS.contains(&setting.name))
+/// Serves HTTP and WebSockets with a core module of the pointer-payload ABI; Ctrl-C closes with 1001
+#[derive(Args)]
+#[command(after_help = "Example: websocket-provider serve --listen 127.0.0.1:8080 chat_room.wasm")]
+pub(crate) struct Arguments {
+    /// The module that answers requests
+    #[arg(value_name = "GUEST.wasm", value_parser = address::file())]
+    guest: PathBuf,
+    /// Where to listen, as ADDRESS:PORT; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address::listen(SCHEMES))]
+    listen: String,
+    #[command(flatten)]
+    tls: TlsFiles,
+    /// How many instances answer; each has its own memory, and the sockets that it opened
+    #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value_parser!(u16).range(1..))]
+    instances: u16,
+    /// How long one call of an instance may take before it is ended
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration)]
+    callback_timeout: Duration,
+    /// How much memory an instance may have
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = config::size)]
+    memory_limit: ByteSize,
+    /// Where the guest's stores are kept; without it, in memory for as long as this runs
+    #[arg(long, value_name = "FILE", value_parser = address::file())]
+    store: Option<PathBuf>,
+    #[command(flatten)]
+    environment: Environment,
+    #[command(flatten)]
+    settings: SettingFlags<Accepting>,
+}
+
+/// The settings of connections that are accepted.
+struct Accepting;
+
+impl Scope for Accepting {
+    fn has(setting: &Setting) -> bool {
+        SETTINGS.contains(&setting.name)
+    }
 }
 
 #[derive(Clone)]
@@ -97,14 +94,13 @@ impl Service for Pages {
 }
 
 /// Serves until a signal comes; gives the exit code.
-pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
-    let path = guest::path(matches)?;
-    let address = matches.get_one::<String>("listen").context("no address is given")?;
-    let tls = listen::tls(matches)?;
+pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<i32> {
+    let path = &arguments.guest;
+    let tls = arguments.tls.config()?;
     let module = load(path)?;
-    let options = options(matches, path)?;
+    let options = options(arguments)?;
     let mut stop = StopRequests::listen().context("cannot listen for signals")?;
-    let mut listener = listen::bind("listen", address).await?;
+    let mut listener = listen::bind("listen", &arguments.listen).await?;
     let address = listener.local_addr()?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     if let Some(tls) = tls {
@@ -142,17 +138,11 @@ fn load(path: &Path) -> anyhow::Result<Module> {
     loaded.map_err(|error| module.not_loaded(path, &error, module.hands_over_payloads()))
 }
 
-fn options(matches: &ArgMatches, path: &Path) -> anyhow::Result<Options> {
-    let mut settings = config::settings(matches)?;
+fn options(arguments: &Arguments) -> anyhow::Result<Options> {
+    let mut settings = arguments.settings.settings()?;
     settings.receive_wait = RECEIVE_WAIT;
-    let limits = Limits {
-        memory: matches
-            .get_one::<ByteSize>("memory-limit")
-            .and_then(|size| usize::try_from(size.as_u64()).ok())
-            .unwrap_or(usize::MAX),
-        callback: matches.get_one("callback-timeout").copied().context("no callback timeout is given")?,
-    };
-    let stores = match matches.get_one::<PathBuf>("store") {
+    let memory = usize::try_from(arguments.memory_limit.as_u64()).unwrap_or(usize::MAX);
+    let stores = match &arguments.store {
         Some(path) => {
             outlive_size_limits().context("cannot listen for the signal of a limit on the size of files")?;
             EmbeddedStores::file(path)?
@@ -160,12 +150,12 @@ fn options(matches: &ArgMatches, path: &Path) -> anyhow::Result<Options> {
         None => EmbeddedStores::in_memory()?,
     };
     Ok(Options {
-        name: path.display().to_string(),
-        instances: matches.get_one::<u16>("instances").copied().unwrap_or(1).into(),
-        limits,
+        name: arguments.guest.display().to_string(),
+        instances: arguments.instances.into(),
+        limits: Limits { memory, callback: arguments.callback_timeout },
         endpoint: Endpoint::new(settings)?,
         stores: Arc::new(stores),
-        wasi: wasi(path, env::variables(matches)),
+        wasi: wasi(&arguments.guest, arguments.environment.variables.clone()),
     })
 }
 

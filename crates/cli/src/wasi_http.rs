@@ -1,7 +1,6 @@
 //! `wasi:http`, which many toolchains import whether their guest uses it or not: it is there, and requests are denied
 //! unless the operator allows them. Then they go where WebSockets may go, by the same rules, certificates and limits.
 
-use clap::{Arg, ArgAction, ArgMatches};
 use futures_util::stream::try_unfold;
 use http::{
     HeaderName, Method, Uri,
@@ -26,13 +25,6 @@ use websocket_connection::{
     tls::{Side, explain},
 };
 
-pub(crate) fn argument() -> Arg {
-    Arg::new("allow-http")
-        .long("allow-http")
-        .action(ArgAction::SetTrue)
-        .help("Let the guest make HTTP requests, to the destinations that `--allow` grants; without it they are denied")
-}
-
 /// What a guest's store holds for `wasi:http`.
 pub(crate) struct GuestHttp {
     ctx: WasiHttpCtx,
@@ -40,9 +32,9 @@ pub(crate) struct GuestHttp {
 }
 
 impl GuestHttp {
-    /// Requests that go out through this endpoint, where the command line allows them.
-    pub(crate) fn new(matches: &ArgMatches, endpoint: &Endpoint) -> GuestHttp {
-        let hooks = match matches.get_flag("allow-http") {
+    /// Requests that go out through this endpoint, where the operator allows them.
+    pub(crate) fn new(allowed: bool, endpoint: &Endpoint) -> GuestHttp {
+        let hooks = match allowed {
             true => Requests::Allowed(endpoint.clone()),
             false => Requests::Denied { warned: false },
         };

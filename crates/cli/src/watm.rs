@@ -2,18 +2,18 @@
 
 use crate::{
     Usage,
-    address::{self, Ends, Place, Use},
+    address::{self, Place, Schemes, Use},
     answer,
     compile::{EACH_START, while_telling},
-    config,
+    config::{Scope, SettingFlags},
     engine::{Calls, engine},
-    guest::{self, Guest},
-    listen,
+    guest::Guest,
+    listen::{self, TlsFiles},
     stop::StopRequests,
 };
 use anyhow::{Context, anyhow, bail};
 use bytesize::ByteSize;
-use clap::{Arg, ArgMatches, Command};
+use clap::{Args, Subcommand};
 use futures_util::future::BoxFuture;
 use http::{Request, Response, StatusCode};
 use http_body_util::Full;
@@ -27,10 +27,11 @@ use std::{
 };
 use tokio::{net::TcpStream, sync::watch};
 use tracing::Instrument;
-use websocket_connection::{ConnectConfig, Endpoint, Error, Settings};
+use websocket_connection::{ConnectConfig, Endpoint, Error, Setting, Settings};
 use websocket_listener::{Listener, Service, asked_to_stop};
 use websocket_watm::{
-    Dialer, End, Limits, Listener as Accepter, Module, Options, Relay, RunError, Running, Transport, WebSocketTransport,
+    self as watm, Dialer, Limits, Listener as Accepter, Module, Options, Relay as Relayer, RoleError, RunError,
+    Running, Transport, WebSocketTransport,
 };
 
 /// How long a transport has to return once it was cancelled.
@@ -49,72 +50,132 @@ const TLS_CLIENT: [&str; 3] = ["ca-cert", "client-cert", "client-key"];
 /// What grants every address: the operator, and no guest, names where to go.
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 
-/// A role, and what its two flags name.
-struct RoleArguments {
-    name: &'static str,
-    about: &'static str,
-    local: (Ends, &'static str),
-    remote: (Ends, &'static str),
+/// Runs a WATM v0 transport over TCP or WebSockets
+#[derive(Args)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Example: websocket-provider watm dial plain.wasm --local tcp://127.0.0.1:9000 --remote wss://example.com/t"
+)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    role: RoleArguments,
 }
 
-const ROLES: [RoleArguments; 3] = [
-    RoleArguments {
-        name: "dial",
-        about: "Takes callers over TCP to the network",
-        local: (Ends::Tcp, "Where callers connect"),
-        remote: (Ends::TcpOrWebSocket, "Where the network is"),
-    },
-    RoleArguments {
-        name: "listen",
-        about: "Brings connections of the network to a server over TCP",
-        local: (Ends::TcpOrWebSocket, "Where the network connects"),
-        remote: (Ends::Tcp, "Where the server is"),
-    },
-    RoleArguments {
-        name: "relay",
-        about: "Joins connections of the network with others of it",
-        local: (Ends::TcpOrWebSocket, "Where the network connects"),
-        remote: (Ends::TcpOrWebSocket, "Where the network goes on"),
-    },
-];
-
-pub(crate) fn command() -> Command {
-    Command::new("watm")
-        .about("Runs a WATM v0 transport over TCP or WebSockets")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .after_help("Example: websocket-provider watm dial plain.wasm --local tcp://127.0.0.1:9000 --remote wss://example.com/t")
-        .subcommands(ROLES.iter().map(role))
+#[derive(Subcommand)]
+enum RoleArguments {
+    /// Takes callers over TCP to the network
+    Dial(Ends<Dial>),
+    /// Brings connections of the network to a server over TCP
+    Listen(Ends<Listen>),
+    /// Joins connections of the network with others of it
+    Relay(Ends<Relay>),
 }
 
-fn role(role: &RoleArguments) -> Command {
-    let (local, remote) = (role.local, role.remote);
-    let mut command = Command::new(role.name)
-        .about(role.about)
-        .arg(guest::argument("The transport").value_name("MODULE.wasm"))
-        .arg(address::end("local", local.0, Use::Accept, local.1))
-        .arg(address::end("remote", remote.0, Use::Dial, remote.1))
-        .arg(
-            Arg::new("config-file")
-                .long("config-file")
-                .value_name("FILE")
-                .value_parser(address::file())
-                .help("What the transport gets as its configuration"),
-        );
-    if local.0 == Ends::TcpOrWebSocket {
-        command = listen::tls_arguments(command);
+#[derive(Args)]
+struct Ends<R: Kind> {
+    /// The transport
+    #[arg(value_name = "MODULE.wasm", value_parser = address::file())]
+    module: PathBuf,
+    #[arg(long, value_name = "ADDR", help = help(R::LOCAL), value_parser = address::end("local", R::LOCAL.0, Use::Accept))]
+    local: Place,
+    #[arg(long, value_name = "ADDR", help = help(R::REMOTE), value_parser = address::end("remote", R::REMOTE.0, Use::Dial))]
+    remote: Place,
+    /// What the transport gets as its configuration
+    #[arg(long, value_name = "FILE", value_parser = address::file())]
+    config_file: Option<PathBuf>,
+    #[command(flatten)]
+    tls: R::Tls,
+    #[command(flatten)]
+    settings: SettingFlags<R>,
+}
+
+/// The schemes of an end, and what the end is for.
+type End = (Schemes, &'static str);
+
+fn help((schemes, what): End) -> String {
+    format!("{what}: {}", schemes.forms())
+}
+
+/// A role of the command line.
+trait Kind: Scope + Send + Sync + 'static {
+    const LOCAL: End;
+    const REMOTE: End;
+    /// The flags of the certificate that is served at the local end.
+    type Tls: Args + Into<TlsFiles>;
+
+    fn role(transport: &Module, options: Options) -> Result<Role, RoleError>;
+}
+
+/// No flags: a role whose local end is TCP.
+#[derive(Args)]
+struct NoTls {}
+
+impl From<NoTls> for TlsFiles {
+    fn from(_: NoTls) -> Self {
+        TlsFiles::default()
     }
-    let dials_tls = remote.0 == Ends::TcpOrWebSocket;
-    config::arguments(command, |setting| {
-        !NOT_OURS.contains(&setting.name) && (dials_tls || !TLS_CLIENT.contains(&setting.name))
-    })
+}
+
+struct Dial;
+
+impl Kind for Dial {
+    const LOCAL: End = (Schemes::Tcp, "Where callers connect");
+    const REMOTE: End = (Schemes::TcpOrWebSocket, "Where the network is");
+    type Tls = NoTls;
+
+    fn role(transport: &Module, options: Options) -> Result<Role, RoleError> {
+        Dialer::new(transport, options).map(Role::Dial)
+    }
+}
+
+impl Scope for Dial {
+    fn has(setting: &Setting) -> bool {
+        !NOT_OURS.contains(&setting.name)
+    }
+}
+
+struct Listen;
+
+impl Kind for Listen {
+    const LOCAL: End = (Schemes::TcpOrWebSocket, "Where the network connects");
+    const REMOTE: End = (Schemes::Tcp, "Where the server is");
+    type Tls = TlsFiles;
+
+    fn role(transport: &Module, options: Options) -> Result<Role, RoleError> {
+        Accepter::new(transport, options).map(Role::Listen)
+    }
+}
+
+impl Scope for Listen {
+    fn has(setting: &Setting) -> bool {
+        !NOT_OURS.contains(&setting.name) && !TLS_CLIENT.contains(&setting.name)
+    }
+}
+
+struct Relay;
+
+impl Kind for Relay {
+    const LOCAL: End = (Schemes::TcpOrWebSocket, "Where the network connects");
+    const REMOTE: End = (Schemes::TcpOrWebSocket, "Where the network goes on");
+    type Tls = TlsFiles;
+
+    fn role(transport: &Module, options: Options) -> Result<Role, RoleError> {
+        Relayer::new(transport, options).map(Role::Relay)
+    }
+}
+
+impl Scope for Relay {
+    fn has(setting: &Setting) -> bool {
+        !NOT_OURS.contains(&setting.name)
+    }
 }
 
 /// What a connection is opened with.
 enum Role {
     Dial(Dialer),
     Listen(Accepter),
-    Relay(Relay),
+    Relay(Relayer),
 }
 
 struct Host {
@@ -125,14 +186,21 @@ struct Host {
 }
 
 /// Runs a transport until a signal comes; gives the exit code.
-pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
-    let (name, matches) = matches.subcommand().context("no role is named")?;
-    let named = |name| matches.get_one::<Place>(name).cloned().context("an address is missing");
-    let (local, remote) = (named("local")?, named("remote")?);
-    check_tls(&local, matches)?;
-    let mut settings = config::settings(matches)?;
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<i32> {
+    match arguments.role {
+        RoleArguments::Dial(ends) => run_role(ends).await,
+        RoleArguments::Listen(ends) => run_role(ends).await,
+        RoleArguments::Relay(ends) => run_role(ends).await,
+    }
+}
+
+async fn run_role<R: Kind>(ends: Ends<R>) -> anyhow::Result<i32> {
+    let Ends { module, local, remote, config_file, tls, settings } = ends;
+    let tls = tls.into();
+    check_tls(&local, &tls)?;
+    let mut settings = settings.settings()?;
     settings.receive_wait = RECEIVE_WAIT;
-    let role = load(name, guest::path(matches)?, options(matches, &settings)?)?;
+    let role = load::<R>(&module, options(config_file.as_deref(), &settings)?)?;
     settings.allow.clear();
     for rule in EVERYWHERE.into_iter().chain([remote.authority().as_str()]) {
         settings.set("allow", rule).with_context(|| format!("--remote {remote}"))?;
@@ -141,7 +209,7 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
     let stop = StopRequests::listen().context("cannot listen for signals")?;
     let (end, ending) = watch::channel(false);
     let mut listener = listen::bind("local", &local.authority()).await?;
-    if let Some(tls) = listen::tls(matches)? {
+    if let Some(tls) = tls.config()? {
         listener = listener.with_tls(tls);
     }
     let address = listener.local_addr()?;
@@ -163,9 +231,8 @@ pub(crate) async fn run(matches: &ArgMatches) -> anyhow::Result<i32> {
 }
 
 /// TLS is spoken where the address says so, and only there.
-fn check_tls(local: &Place, matches: &ArgMatches) -> Result<(), Usage> {
-    let has_files = matches.try_get_one::<PathBuf>("tls-cert").is_ok_and(|file| file.is_some());
-    match (local.is_secure(), has_files) {
+fn check_tls(local: &Place, tls: &TlsFiles) -> Result<(), Usage> {
+    match (local.is_secure(), tls.are_given()) {
         (true, false) => Err(Usage(format!("--local {local} needs a certificate: give --tls-cert and --tls-key"))),
         (false, true) => {
             Err(Usage(format!("--local {local} has no TLS: write wss://, or leave --tls-cert and --tls-key out")))
@@ -174,10 +241,9 @@ fn check_tls(local: &Place, matches: &ArgMatches) -> Result<(), Usage> {
     }
 }
 
-fn options(matches: &ArgMatches, settings: &Settings) -> anyhow::Result<Options> {
-    let path = matches.get_one::<PathBuf>("config-file");
+fn options(config: Option<&Path>, settings: &Settings) -> anyhow::Result<Options> {
     let limits = Limits { writing: settings.write_timeout, closing: settings.close_timeout, ..Limits::default() };
-    Ok(Options { config: path.map(|path| config_file(path)).transpose()?, limits })
+    Ok(Options { config: config.map(config_file).transpose()?, limits })
 }
 
 fn config_file(path: &Path) -> anyhow::Result<Bytes> {
@@ -193,7 +259,7 @@ fn config_file(path: &Path) -> anyhow::Result<Bytes> {
     Ok(config.into())
 }
 
-fn load(role: &str, path: &Path, options: Options) -> anyhow::Result<Role> {
+fn load<R: Kind>(path: &Path, options: Options) -> anyhow::Result<Role> {
     let shown = path.display();
     let guest = Guest::read(path)?;
     let module = guest.module_for("watm", "WATM v0 transports, which are core modules", path)?;
@@ -203,12 +269,7 @@ fn load(role: &str, path: &Path, options: Options) -> anyhow::Result<Role> {
     if options.config.is_some() && !transport.reads_config() {
         bail!("{shown} does not import `env.pull_config`, and so cannot read a configuration: leave --config-file out");
     }
-    let role = match role {
-        "dial" => Dialer::new(&transport, options).map(Role::Dial),
-        "listen" => Accepter::new(&transport, options).map(Role::Listen),
-        _ => Relay::new(&transport, options).map(Role::Relay),
-    };
-    role.map_err(|error| anyhow!("{shown}: {error}"))
+    R::role(&transport, options).map_err(|error| anyhow!("{shown}: {error}"))
 }
 
 async fn serve(listener: &Listener, local: &Place, host: Arc<Host>, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
@@ -280,8 +341,8 @@ impl Host {
                 ended = running.ended() => {
                     let end = ended?;
                     match end {
-                        End::Normal | End::Cancelled | End::PeerGone => tracing::debug!(?end, "a connection ended"),
-                        End::Code(code) => tracing::info!("`_water_worker` of the transport gave {code}"),
+                        watm::End::Normal | watm::End::Cancelled | watm::End::PeerGone => tracing::debug!(?end, "a connection ended"),
+                        watm::End::Code(code) => tracing::info!("`_water_worker` of the transport gave {code}"),
                     }
                     return Ok(());
                 }
