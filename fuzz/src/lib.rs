@@ -1,10 +1,6 @@
 //! The bodies of the fuzz targets.
 
 mod case;
-// The crate that has it brings a whole WebAssembly runtime.
-#[path = "../../crates/abi-bridge/src/codec/mod.rs"]
-#[expect(dead_code, unused_imports)]
-mod codec;
 mod config;
 mod frames;
 mod guest;

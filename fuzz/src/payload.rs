@@ -1,7 +1,9 @@
 //! What guests of the pointer-payload ABI hand over, and what they are handed.
 
-use crate::codec::{Dialect, Generation, Message, NewSession, Request, Response, Session, StoreCall, decode_id};
 use std::fmt::Debug;
+use websocket_payload_abi::{
+    Dialect, Generation, Message, NewSession, Request, Response, Session, StoreCall, decode_id,
+};
 
 const STORE_CALLS: [&str; 9] = ["Count", "Delete", "Find", "Get", "Has", "Insert", "Update", "Clear", "Launch"];
 

@@ -7,7 +7,7 @@ use super::{
     },
     memory::Call,
     module::{IMPORT_MODULES, Shape},
-    socket::Outbox,
+    socket::{Outbox, outgoing},
     state::State,
     stores::StoreError,
 };
@@ -85,7 +85,7 @@ fn send(call: &mut Call<'_, '_>, payload: &Bytes) -> Result<()> {
     let state = call.caller.data_mut();
     let Some(socket) = state.sockets.get(&message.id) else { return Err(no_socket(call, message.id)) };
     let is_known = |full: &Arc<Outbox>| Arc::ptr_eq(full, &socket.outbox);
-    if socket.outbox.send(message.kind.into()) && !state.full.iter().any(is_known) {
+    if socket.outbox.send(outgoing(message.kind)) && !state.full.iter().any(is_known) {
         state.full.push(Arc::clone(&socket.outbox));
     }
     Ok(())

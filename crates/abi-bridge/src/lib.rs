@@ -4,7 +4,6 @@
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 mod calls;
-pub mod codec;
 mod http;
 mod instance;
 mod memory;
@@ -20,3 +19,5 @@ mod worker;
 pub use module::{LoadError, Module, Shape};
 pub use server::{Limits, Options, Server};
 pub use stores::{EmbeddedStores, OpenError, StoreError, Stores};
+/// The payloads that the host and its guests exchange.
+pub use websocket_payload_abi as codec;

@@ -10,12 +10,11 @@ use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 use tokio::sync::{Notify, mpsc};
 use websocket_connection::{CloseInfo, Connection, Error, Message, MessageRef, Upgrade};
 
-impl From<Kind> for Message {
-    fn from(kind: Kind) -> Self {
-        match kind {
-            Kind::Text(text) => Message::Text(text),
-            Kind::Binary(data) => Message::Binary(data),
-        }
+/// A guest's message as one of a connection.
+pub(super) fn outgoing(kind: Kind) -> Message {
+    match kind {
+        Kind::Text(text) => Message::Text(text),
+        Kind::Binary(data) => Message::Binary(data),
     }
 }
 

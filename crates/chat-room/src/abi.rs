@@ -3,13 +3,17 @@
 
 #![allow(unsafe_code)]
 
-use crate::{
-    payload::{Message, Request, Response, SocketId, decode_id},
-    room::Room,
-};
+use crate::room::Room;
 use alloc::{boxed::Box, vec, vec::Vec};
 use core::{arch::wasm32, cell::RefCell, panic::PanicInfo};
 use dlmalloc::GlobalDlmalloc;
+use websocket_payload_abi::{
+    Dialect, Generation, Message, PayloadError, Request, Response, SocketId, decode_id, encode_id,
+};
+
+/// The form of the ABI that this guest speaks: see the documentation of both types.
+pub(crate) const DIALECT: Dialect = Dialect::Shipped;
+const GENERATION: Generation = Generation::Newer;
 
 #[global_allocator]
 static ALLOCATOR: GlobalDlmalloc = GlobalDlmalloc;
@@ -66,13 +70,13 @@ pub(crate) fn websocket_send(message: &[u8]) {
 
 /// Closes a socket, which must be open, with code 1000.
 pub(crate) fn websocket_close(id: SocketId) {
-    send(&id.to_le_bytes());
+    send(&encode_id(id));
     host::websocket_close();
 }
 
 /// A payload that was read is what the ABI says, or the host is none of this ABI, and nothing can be done.
-fn or_trap<T>(decoded: Option<T>) -> T {
-    decoded.unwrap_or_else(|| wasm32::unreachable())
+fn or_trap<T>(decoded: Result<T, PayloadError>) -> T {
+    decoded.unwrap_or_else(|_| wasm32::unreachable())
 }
 
 // A box crosses the border as the pointer in it. The host passes on what it was given, and gives it back to
@@ -81,7 +85,7 @@ fn or_trap<T>(decoded: Option<T>) -> T {
 // SAFETY: no other symbol has this name, as none of the following has another's.
 #[unsafe(export_name = "newRequest")]
 extern "C" fn new_request() -> Box<Request> {
-    Box::new(or_trap(Request::decode(&receive())))
+    Box::new(or_trap(Request::decode(&receive(), GENERATION)))
 }
 
 // SAFETY: as above; the reference is to a request that `newRequest` gave and nobody has taken back.
@@ -97,7 +101,7 @@ extern "C" fn finalize_request(_: Box<Request>) {}
 // SAFETY: as above; the reference is to a response that `get` gave and nobody has taken back.
 #[unsafe(export_name = "sendResponse")]
 extern "C" fn send_response(response: &Response) {
-    send(response.payload());
+    send(&response.encode());
 }
 
 // SAFETY: as above; the box is one of `get`, and the host does not use its pointer again.
@@ -113,7 +117,7 @@ extern "C" fn websocket_open() {
 // SAFETY: as above.
 #[unsafe(export_name = "websocketMessage")]
 extern "C" fn websocket_message() {
-    ROOM.0.borrow_mut().message(&or_trap(Message::decode(&receive())));
+    ROOM.0.borrow_mut().message(or_trap(Message::decode(&receive().into(), DIALECT)));
 }
 
 // SAFETY: as above.

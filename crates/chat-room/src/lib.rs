@@ -6,20 +6,38 @@
 extern crate alloc;
 
 mod abi;
-mod payload;
 mod room;
 
-use payload::{Request, Response};
+use alloc::borrow::ToOwned;
 use room::Room;
+use websocket_payload_abi::{Request, Response};
 
 /// Answers a GET. Of other methods this guest exports none, and the host refuses them.
 fn get(room: &mut Room, request: &Request) -> Response {
-    match request.path() {
-        "/" => Response::text(200, "text/html; charset=utf-8", include_str!("chat.html")),
-        "/chat" => match room.admit() {
-            Some(id) => Response::upgrade(id),
-            None => Response::error(503, "The room is full. Come back when somebody has left."),
+    match path(&request.url) {
+        "/" => Response::Text {
+            body: include_str!("chat.html").to_owned(),
+            status: 200,
+            headers: r#"{"content-type":"text/html; charset=utf-8"}"#.to_owned(),
         },
-        _ => Response::error(404, "There is only / here, and the WebSocket /chat."),
+        "/chat" => match room.admit() {
+            Some(id) => Response::Upgrade(id),
+            None => error(503, "The room is full. Come back when somebody has left."),
+        },
+        _ => error(404, "There is only / here, and the WebSocket /chat."),
     }
+}
+
+/// A response in plain text.
+fn error(status: u32, body: &str) -> Response {
+    Response::Error { body: Some(body.to_owned()), status, page: None }
+}
+
+/// The path of a URL, with or without scheme and authority.
+fn path(url: &str) -> &str {
+    let path = match url.split_once("://") {
+        Some((_, rest)) => rest.find('/').map_or("/", |at| &rest[at..]),
+        None => url,
+    };
+    path.split(['?', '#']).next().unwrap_or(path)
 }

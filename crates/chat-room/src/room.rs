@@ -1,15 +1,13 @@
 //! Who is in the room, and who hears what.
 
-use crate::{
-    abi,
-    payload::{Data, Message, SocketId, address},
-};
+use crate::abi;
 use alloc::{
     borrow::ToOwned,
     format,
     string::{String, ToString},
     vec::Vec,
 };
+use websocket_payload_abi::{Kind, Message, SocketId, set_receiver};
 
 /// How many the room holds. Each message is copied as often, within the time that the host gives a callback.
 const MAX_MEMBERS: usize = 1000;
@@ -55,21 +53,21 @@ impl Room {
         self.tell_others(id, &format!("{name} joined"));
     }
 
-    pub(crate) fn message(&mut self, message: &Message<'_>) {
+    pub(crate) fn message(&mut self, message: Message) {
         // Who has quit may have said more before the close got there.
         let Some(at) = self.members.iter().position(|member| member.id == message.id) else { return };
-        match message.data {
-            data if data.len() > MAX_MESSAGE => {
+        match message.kind {
+            kind if kind.len() > MAX_MESSAGE => {
                 self.tell(message.id, &format!("a message has at most {MAX_MESSAGE} bytes"))
             }
-            Data::Binary(_) => self.broadcast(message.data, None),
-            Data::Text("/quit") => {
+            Kind::Binary(data) => self.broadcast(Kind::Binary(data), None),
+            Kind::Text(text) if text == "/quit" => {
                 self.close(message.id);
                 abi::websocket_close(message.id);
             }
-            Data::Text(text) => match text.strip_prefix("/name ") {
+            Kind::Text(text) => match text.strip_prefix("/name ") {
                 Some(name) => self.rename(at, name.trim()),
-                None => self.broadcast(Data::Text(&format!("{}: {text}", self.members[at].name)), None),
+                None => self.broadcast(Kind::Text(format!("{}: {text}", self.members[at].name)), None),
             },
         }
     }
@@ -88,7 +86,7 @@ impl Room {
             Some(why) => self.tell(id, &why),
             None => {
                 let before = core::mem::replace(&mut self.members[at].name, name.to_owned());
-                self.broadcast(Data::Text(&format!("* {before} is now {name}")), None);
+                self.broadcast(Kind::Text(format!("* {before} is now {name}")), None);
             }
         }
     }
@@ -110,18 +108,18 @@ impl Room {
     }
 
     fn tell(&self, id: SocketId, what: &str) {
-        abi::websocket_send(&Message { id, data: Data::Text(&format!("* {what}")) }.encode());
+        abi::websocket_send(&Message { id, kind: Kind::Text(format!("* {what}")) }.encode(abi::DIALECT).concat());
     }
 
     fn tell_others(&self, id: SocketId, what: &str) {
-        self.broadcast(Data::Text(&format!("* {what}")), Some(id));
+        self.broadcast(Kind::Text(format!("* {what}")), Some(id));
     }
 
-    /// Sends to all but one. The payload is written once; only the receiver's number changes.
-    fn broadcast(&self, data: Data<'_>, except: Option<SocketId>) {
-        let mut message = Message { id: 0, data }.encode();
+    /// Sends to all but one. The payload is encoded once; only the receiver's number changes.
+    fn broadcast(&self, kind: Kind, except: Option<SocketId>) {
+        let mut message = Message { id: 0, kind }.encode(abi::DIALECT).concat();
         for member in self.members.iter().filter(|member| Some(member.id) != except) {
-            address(&mut message, member.id);
+            set_receiver(&mut message, member.id);
             abi::websocket_send(&message);
         }
     }

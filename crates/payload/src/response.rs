@@ -4,6 +4,7 @@ use super::{
     PayloadError, SocketId,
     field::{Reader, Writer},
 };
+use alloc::{format, string::String};
 use bytes::{Bytes, BytesMut};
 
 /// A response, by the number that it begins with.

@@ -4,6 +4,7 @@ use super::{
     Generation, PayloadError,
     field::{Reader, Writer},
 };
+use alloc::{format, string::String, vec::Vec};
 use bytes::{Bytes, BytesMut};
 
 /// Names and values, in order.
@@ -166,7 +167,7 @@ impl Body {
                 payload.string(json);
             }
             Body::Blob { bytes, .. } => {
-                let text = std::str::from_utf8(bytes).ok()?;
+                let text = core::str::from_utf8(bytes).ok()?;
                 payload.number(1);
                 payload.string(text);
             }

@@ -4,6 +4,7 @@ use super::{
     PayloadError,
     field::{Reader, Writer},
 };
+use alloc::{format, string::String, vec, vec::Vec};
 use bytes::{Bytes, BytesMut};
 
 /// A call of a store with what it takes; documents and criteria are JSON.
@@ -81,6 +82,13 @@ impl StoreCall {
     }
 }
 
+/// The payload of `storeImport`: the name of a store.
+pub fn encode_name(name: &str) -> Bytes {
+    let mut payload = BytesMut::new();
+    payload.string(name);
+    payload.freeze()
+}
+
 /// Reads what `storeImport` takes: the name of a store.
 ///
 /// # Errors
@@ -102,5 +110,21 @@ impl StoreAnswer {
             StoreAnswer::Json(json) => payload.string(json),
         }
         payload.freeze()
+    }
+
+    /// Reads the answer to `store` followed by this name: `Import`, `Count`, `Delete` and so on.
+    ///
+    /// # Errors
+    /// [`PayloadError`] for other bytes, and for the name of no call.
+    pub fn decode(name: &str, payload: &[u8]) -> Result<Self, PayloadError> {
+        let mut reader = Reader::new(payload);
+        let answer = match name {
+            "Import" | "Count" | "Has" => StoreAnswer::Number(reader.u32("the number")?),
+            "Find" | "Get" | "Insert" => StoreAnswer::Json(reader.string("the JSON")?),
+            "Delete" | "Update" | "Clear" => StoreAnswer::Done,
+            other => return Err(reader.error(0, format!("stores have no call {other}"))),
+        };
+        reader.end()?;
+        Ok(answer)
     }
 }

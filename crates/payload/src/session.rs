@@ -4,6 +4,7 @@ use super::{
     Generation, PayloadError,
     field::{Reader, Writer},
 };
+use alloc::{borrow::ToOwned, format, string::String};
 use bytes::{Bytes, BytesMut};
 
 /// A session that exists.
@@ -94,7 +95,7 @@ impl NewSession {
     /// [`PayloadError`] for bytes that are neither.
     pub fn decode_either(payload: &[u8]) -> Result<Self, PayloadError> {
         let as_string = NewSession::decode(payload);
-        match (as_string, std::str::from_utf8(payload)) {
+        match (as_string, core::str::from_utf8(payload)) {
             (Ok(session), _) => Ok(session),
             (Err(_), Ok(data))
                 if data.trim_start().starts_with(['{', '[', '"', 'n', 't', 'f', '-'])

@@ -1,6 +1,7 @@
 //! The parts that payloads are made of.
 
 use super::PayloadError;
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use bytes::{BufMut, BytesMut};
 
 /// Reads a payload from its first byte to its last.
@@ -48,7 +49,7 @@ impl<'a> Reader<'a> {
 
     pub(super) fn string(&mut self, what: &str) -> Result<String, PayloadError> {
         let bytes = self.bytes(what)?;
-        match std::str::from_utf8(bytes) {
+        match core::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
             Err(error) => {
                 Err(self.error(bytes.len() - error.valid_up_to(), format!("{what} is not UTF-8 from here on")))

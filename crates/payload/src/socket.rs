@@ -4,6 +4,7 @@ use super::{
     Dialect, PayloadError,
     field::{Reader, Writer},
 };
+use alloc::{format, string::String};
 use bytes::{Bytes, BytesMut};
 
 /// The number of a socket, which the guest chose; another instance may use the same.
@@ -85,12 +86,20 @@ impl Message {
     }
 }
 
+/// Changes the socket that the payload of a message names, so that a message for many sockets is encoded once.
+/// A payload too short for a socket's number stays as it is.
+pub fn set_receiver(payload: &mut [u8], id: SocketId) {
+    if let Some(receiver) = payload.first_chunk_mut() {
+        *receiver = id.to_le_bytes();
+    }
+}
+
 /// The payload of an open and of a close.
 pub fn encode_id(id: SocketId) -> Bytes {
     Bytes::copy_from_slice(&id.to_le_bytes())
 }
 
-/// Reads the payload of a close.
+/// Reads the payload of an open and of a close.
 ///
 /// # Errors
 /// [`PayloadError`] for bytes that are not one number.
