@@ -9,7 +9,7 @@ use std::{
 };
 use tests::{Behaviour, Running, Server, build_guest, program, run, soon};
 use tokio::net::TcpListener;
-use websocket_provider::SETTINGS;
+use websocket_provider::{Concerns, SETTINGS};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -86,6 +86,9 @@ fn the_contract_lists_every_setting_with_its_default() {
         let default = setting.default.map_or("| none |".to_owned(), |default| format!("| `{default}` |"));
         assert!(row.contains(&default), "{row:?} should say {default}");
     }
+    let rows = table.split("\n\n").find(|part| part.starts_with("| name |")).unwrap().lines().skip(2);
+    let names: Vec<_> = rows.map(|row| row.split('`').nth(1).unwrap()).collect();
+    assert_eq!(names, SETTINGS.iter().map(|setting| setting.name).collect::<Vec<_>>(), "the rows of wit/README.md");
 }
 
 #[test]
@@ -112,9 +115,14 @@ fn every_promise_of_the_contract_has_a_test_of_its_name_and_every_such_test_a_pr
 
 #[tokio::test]
 async fn the_help_lists_every_setting_with_its_default() {
-    let output = soon(program().args(["run", "--help"]).output()).await.unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
+    let help = async |args: &[&str]| {
+        let output = soon(program().args(args).arg("--help").output()).await.unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (run, relay) = (help(&["run"]).await, help(&["watm", "relay"]).await);
     for setting in SETTINGS {
+        // `run` accepts no connection.
+        let help = if setting.concerns == Concerns::Accepted { &relay } else { &run };
         assert!(help.contains(&format!("--{} <{}>", setting.name, setting.value)), "{}", setting.name);
         assert!(setting.default.is_none_or(|default| help.contains(&format!("[default: {default}]"))));
     }

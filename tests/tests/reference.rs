@@ -5,7 +5,7 @@
 
 use std::{fmt::Write, path::Path};
 use tests::{program, soon};
-use websocket_provider::SETTINGS;
+use websocket_provider::{SETTINGS, Setting};
 use wit_parser::{Resolve, TypeDefKind};
 
 const COMMANDS: [&str; 10] =
@@ -26,7 +26,7 @@ async fn commands(page: &mut String) {
     writeln!(page, "## Commands and flags\n").unwrap();
     writeln!(
         page,
-        "Flags for settings are in the table of settings: `run` has all, and the others those that concern them."
+        "Flags for settings are in the table of settings: a command has those that concern the connections that it opens."
     )
     .unwrap();
     let program = help("").await;
@@ -44,15 +44,17 @@ async fn commands(page: &mut String) {
 fn settings(page: &mut String) {
     writeln!(
         page,
-        "\n## Settings\n\nEach is a flag (`--receive-wait 1s`) and a key of the TOML file that `--config` names.\n"
+        "\n## Settings\n\nEach is a flag (`--receive-wait 1s`) and a key of the TOML file that `--config` names. \
+         `concerns` says on which connections it has an effect: on those that this host dials, those that it accepts, or both; or \
+         on those alone that guests dial by themselves.\n"
     )
     .unwrap();
-    writeln!(page, "| name | value | default | what |\n| --- | --- | --- | --- |").unwrap();
+    writeln!(page, "| name | value | default | concerns | what |\n| --- | --- | --- | --- | --- |").unwrap();
     for setting in SETTINGS {
         let default = setting.default.map_or("none".to_owned(), |default| format!("`{default}`"));
         let repeatable = if setting.repeatable { "; may be repeated" } else { "" };
-        writeln!(page, "| `{}` | {} | {default} | {}{repeatable} |", setting.name, setting.value, setting.help)
-            .unwrap();
+        let Setting { name, value, concerns, help, .. } = setting;
+        writeln!(page, "| `{name}` | {value} | {default} | {concerns} | {help}{repeatable} |").unwrap();
     }
 }
 

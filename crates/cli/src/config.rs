@@ -188,13 +188,13 @@ fn text(setting: &Setting, value: &toml::Value) -> anyhow::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::run::All;
+    use crate::run::Dialling;
     use clap::Parser;
 
     #[derive(Parser)]
     struct Test {
         #[command(flatten)]
-        flags: SettingFlags<All>,
+        flags: SettingFlags<Dialling>,
     }
 
     fn parse(text: &str) -> Result<Settings, String> {

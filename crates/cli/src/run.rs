@@ -27,8 +27,9 @@ use wasmtime::{
 };
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView, p2::add_only_http_to_linker_async};
+use websocket_connection::{Concerns, Setting};
 use websocket_provider::{
-    Endpoint, Setting, WebsocketCtx, WebsocketCtxView, WebsocketView,
+    Endpoint, WebsocketCtx, WebsocketCtxView, WebsocketView,
     p2::{VERSIONS, add_to_linker},
 };
 
@@ -63,15 +64,15 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME")]
     call: Option<String>,
     #[command(flatten)]
-    pub(crate) settings: SettingFlags<All>,
+    pub(crate) settings: SettingFlags<Dialling>,
 }
 
-/// Every setting.
-pub(crate) struct All;
+/// The settings of guests, and of the connections that they dial.
+pub(crate) struct Dialling;
 
-impl Scope for All {
-    fn has(_: &Setting) -> bool {
-        true
+impl Scope for Dialling {
+    fn has(setting: &Setting) -> bool {
+        setting.concerns != Concerns::Accepted
     }
 }
 

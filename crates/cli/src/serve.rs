@@ -25,26 +25,13 @@ use std::{
 use tokio::sync::watch;
 use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
 use websocket_abi_bridge::{EmbeddedStores, Limits, Module, Options, Server};
-use websocket_connection::{Endpoint, Setting};
+use websocket_connection::{Concerns, Endpoint, Setting};
 use websocket_listener::{Service, asked_to_stop};
 
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
 const RECEIVE_WAIT: Duration = Duration::from_secs(3600);
 /// What is served at `--listen`.
 const SCHEMES: &str = "it serves http:// and ws://, and with --tls-cert and --tls-key https:// and wss://";
-/// The settings of the core that concern connections which are accepted.
-const SETTINGS: [&str; 9] = [
-    "allow-origin",
-    "close-timeout",
-    "write-timeout",
-    "keepalive",
-    "keepalive-interval",
-    "max-message-size",
-    "inbound-buffer",
-    "max-connections",
-    "max-connections-total",
-];
-
 /// Serves HTTP and WebSockets with a core module of the pointer-payload ABI; Ctrl-C closes with 1001
 #[derive(Args)]
 #[command(after_help = "Example: websocket-provider serve --listen 127.0.0.1:8080 chat_room.wasm")]
@@ -75,12 +62,12 @@ pub(crate) struct Arguments {
     settings: SettingFlags<Accepting>,
 }
 
-/// The settings of connections that are accepted.
+/// The settings of connections that are accepted, but for the wait, which is [`RECEIVE_WAIT`].
 struct Accepting;
 
 impl Scope for Accepting {
     fn has(setting: &Setting) -> bool {
-        SETTINGS.contains(&setting.name)
+        matches!(setting.concerns, Concerns::Accepted | Concerns::Both) && setting.name != "receive-wait"
     }
 }
 

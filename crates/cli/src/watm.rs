@@ -27,7 +27,7 @@ use std::{
 };
 use tokio::{net::TcpStream, sync::watch};
 use tracing::Instrument;
-use websocket_connection::{ConnectConfig, Endpoint, Error, Setting, Settings};
+use websocket_connection::{Concerns, ConnectConfig, Endpoint, Error, Setting, Settings};
 use websocket_listener::{Listener, Service, asked_to_stop};
 use websocket_watm::{
     self as watm, Dialer, Limits, Listener as Accepter, Module, Options, Relay as Relayer, RoleError, RunError,
@@ -41,10 +41,8 @@ const MAX_CONFIG: u64 = 1 << 20;
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
 const RECEIVE_WAIT: Duration = Duration::from_secs(3600);
 
-/// The settings of the core that concern no transport: the flags name every destination, no guest asks for limits of its
-/// own, and all connections count as one guest's.
-const NOT_OURS: [&str; 6] =
-    ["allow", "receive-wait", "connect-timeout-max", "keepalive-floor", "max-message-size-limit", "max-connections"];
+/// The settings without effect on a transport: the wait is [`RECEIVE_WAIT`], and all connections count as one guest's.
+const NOT_OURS: [&str; 2] = ["receive-wait", "max-connections"];
 /// Those that concern only TLS of connections that are dialled.
 const TLS_CLIENT: [&str; 3] = ["ca-cert", "client-cert", "client-key"];
 /// What grants every address: the operator, and no guest, names where to go.
@@ -98,13 +96,25 @@ fn help((schemes, what): End) -> String {
 }
 
 /// A role of the command line.
-trait Kind: Scope + Send + Sync + 'static {
+trait Kind: Send + Sync + 'static {
     const LOCAL: End;
     const REMOTE: End;
     /// The flags of the certificate that is served at the local end.
     type Tls: Args + Into<TlsFiles>;
 
     fn role(transport: &Module, options: Options) -> Result<Role, RoleError>;
+}
+
+impl<R: Kind> Scope for R {
+    fn has(setting: &Setting) -> bool {
+        let concerns = match setting.concerns {
+            Concerns::Dialled => R::REMOTE.0 == Schemes::TcpOrWebSocket || !TLS_CLIENT.contains(&setting.name),
+            Concerns::Accepted => R::LOCAL.0 == Schemes::TcpOrWebSocket,
+            Concerns::Both => true,
+            _ => false,
+        };
+        concerns && !NOT_OURS.contains(&setting.name)
+    }
 }
 
 /// No flags: a role whose local end is TCP.
@@ -129,12 +139,6 @@ impl Kind for Dial {
     }
 }
 
-impl Scope for Dial {
-    fn has(setting: &Setting) -> bool {
-        !NOT_OURS.contains(&setting.name)
-    }
-}
-
 struct Listen;
 
 impl Kind for Listen {
@@ -147,12 +151,6 @@ impl Kind for Listen {
     }
 }
 
-impl Scope for Listen {
-    fn has(setting: &Setting) -> bool {
-        !NOT_OURS.contains(&setting.name) && !TLS_CLIENT.contains(&setting.name)
-    }
-}
-
 struct Relay;
 
 impl Kind for Relay {
@@ -162,12 +160,6 @@ impl Kind for Relay {
 
     fn role(transport: &Module, options: Options) -> Result<Role, RoleError> {
         Relayer::new(transport, options).map(Role::Relay)
-    }
-}
-
-impl Scope for Relay {
-    fn has(setting: &Setting) -> bool {
-        !NOT_OURS.contains(&setting.name)
     }
 }
 

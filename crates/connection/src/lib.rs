@@ -49,7 +49,7 @@ pub use open::{
     tls,
 };
 pub use settings::{
-    Proxy, ProxyDns, SETTINGS, Setting, SettingError, Settings,
+    Concerns, Proxy, ProxyDns, SETTINGS, Setting, SettingError, Settings,
     files::read_file,
     origin::OriginRule,
     rule::{Rule, RuleError},

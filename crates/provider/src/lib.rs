@@ -44,6 +44,6 @@ pub mod p2;
 
 pub use ctx::{WebsocketCtx, WebsocketCtxBuilder, WebsocketCtxView, WebsocketView};
 pub use websocket_connection::{
-    Endpoint, METRICS, Metric, MetricKind, Metrics, Proxy, ProxyDns, Rule, SETTINGS, Sample, Setting, SettingError,
-    Settings,
+    Concerns, Endpoint, METRICS, Metric, MetricKind, Metrics, Proxy, ProxyDns, Rule, SETTINGS, Sample, Setting,
+    SettingError, Settings,
 };

@@ -30,7 +30,7 @@ mod plugin;
 
 pub use plugin::{PLUGIN_ID, WebsocketPlugin};
 pub use websocket_connection::{
-    METRICS, Metric, MetricKind, Metrics, Rule, SETTINGS, Sample, Setting, SettingError, Settings,
+    Concerns, METRICS, Metric, MetricKind, Metrics, Rule, SETTINGS, Sample, Setting, SettingError, Settings,
 };
 
 /// What a received message carries; the host's wasmtime lowers no `Bytes`.

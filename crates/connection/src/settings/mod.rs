@@ -14,7 +14,7 @@ pub use value::{Proxy, ProxyDns};
 use http::HeaderValue;
 use origin::OriginRule;
 use rule::Rule;
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 use value::{
     COUNT, LIMIT, SIZE, WAIT, check_duration, check_number, count, duration, file_path, list, size, user_agent,
 };
@@ -110,12 +110,40 @@ pub struct Setting {
     pub default: Option<&'static str>,
     /// One sentence for help texts.
     pub help: &'static str,
+    /// The connections that the setting has an effect on.
+    pub concerns: Concerns,
     /// Whether each further value adds to the former ones.
     pub repeatable: bool,
     /// Reads a value; its range is checked afterwards.
     apply: fn(&mut Settings, &str) -> Result<(), String>,
     /// Whether the value is in its range.
     check: fn(&Settings) -> Result<(), String>,
+}
+
+/// The connections that a setting has an effect on. Programs choose their flags by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Concerns {
+    /// Those that guests dial by themselves: where they may go, and the most that they may ask for. Without effect where
+    /// the operator names every destination.
+    Guests,
+    /// Those that this host dials, for a guest or an operator.
+    Dialled,
+    /// Those that this host accepts.
+    Accepted,
+    /// Those that it dials, and those that it accepts.
+    Both,
+}
+
+impl fmt::Display for Concerns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Concerns::Guests => "guests that dial",
+            Concerns::Dialled => "dialled",
+            Concerns::Accepted => "accepted",
+            Concerns::Both => "both",
+        })
+    }
 }
 
 /// For values that have no range: they are valid once they are read.
@@ -180,6 +208,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "A destination that a guest may dial: a host name, `*.suffix`, `*`, an IP address or a CIDR, each with \
                an optional `:port`. Without any rule nothing may be dialled. Loopback, private, link-local, \
                multicast and metadata addresses need a rule that names them (`localhost`, the IP, a CIDR)",
+        concerns: Concerns::Guests,
         repeatable: true,
         apply: |s, v| {
             list(v, |rule| rule.parse().map(|rule| s.allow.push(rule)).map_err(|e: rule::RuleError| e.to_string()))
@@ -192,6 +221,7 @@ pub const SETTINGS: &[Setting] = &[
         default: None,
         help: "An origin whose pages may open WebSockets where this host accepts them, such as https://example.com, \
                beside the host's own origin; `*` for all. Clients that send no Origin may always",
+        concerns: Concerns::Accepted,
         repeatable: true,
         apply: |s, v| list(v, |origin| origin.parse().map(|origin| s.allow_origin.push(origin))),
         check: ANY,
@@ -201,6 +231,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DURATION",
         default: Some("1s"),
         help: "How long `receive` waits for a message before it says that there is none; 0s returns at once",
+        concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| duration(v).map(|d| s.receive_wait = d),
         check: |s| check_duration(s.receive_wait, &WAIT),
@@ -210,6 +241,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DURATION",
         default: Some("30s"),
         help: "How long connecting may take, from DNS to handshake, where the guest does not say",
+        concerns: Concerns::Dialled,
         repeatable: false,
         apply: |s, v| duration(v).map(|d| s.connect_timeout = d),
         check: |s| check_duration(s.connect_timeout, &LIMIT),
@@ -219,6 +251,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DURATION",
         default: Some("2m"),
         help: "The longest connect timeout that a guest may ask for",
+        concerns: Concerns::Guests,
         repeatable: false,
         apply: |s, v| duration(v).map(|d| s.connect_timeout_max = d),
         check: |s| check_duration(s.connect_timeout_max, &LIMIT),
@@ -228,6 +261,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DURATION",
         default: Some("10s"),
         help: "How long a closing handshake may take before the transport is torn down",
+        concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| duration(v).map(|d| s.close_timeout = d),
         check: |s| check_duration(s.close_timeout, &LIMIT),
@@ -237,6 +271,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DURATION",
         default: Some("30s"),
         help: "How long one `send` may wait for a peer that does not read",
+        concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| duration(v).map(|d| s.write_timeout = d),
         check: |s| check_duration(s.write_timeout, &LIMIT),
@@ -246,6 +281,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "BOOL",
         default: Some("true"),
         help: "Whether silent connections are pinged where the guest does not say",
+        concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| v.parse().map(|on| s.keepalive = on).map_err(|_| "write true or false".to_owned()),
         check: ANY,
@@ -255,6 +291,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DURATION",
         default: Some("30s"),
         help: "Silence after which a ping goes out; after twice as much the connection is dead",
+        concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| duration(v).map(|d| s.keepalive_interval = d),
         check: |s| check_duration(s.keepalive_interval, &LIMIT),
@@ -264,6 +301,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "DURATION",
         default: Some("1s"),
         help: "The shortest keep-alive interval that a guest may ask for",
+        concerns: Concerns::Guests,
         repeatable: false,
         apply: |s, v| duration(v).map(|d| s.keepalive_floor = d),
         check: |s| check_duration(s.keepalive_floor, &LIMIT),
@@ -273,6 +311,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "SIZE",
         default: Some("16MiB"),
         help: "The largest message, both ways, where the guest does not say",
+        concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.max_message_size = n),
         check: |s| check_number(s.max_message_size, &SIZE, BYTES),
@@ -282,6 +321,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "SIZE",
         default: Some("64MiB"),
         help: "The largest max-message-size that a guest may ask for",
+        concerns: Concerns::Guests,
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.max_message_size_limit = n),
         check: |s| check_number(s.max_message_size_limit, &SIZE, BYTES),
@@ -291,6 +331,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "SIZE",
         default: Some("1MiB"),
         help: "How much is received ahead of the guest, per connection; one message may exceed it",
+        concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.inbound_buffer = n),
         check: |s| check_number(s.inbound_buffer, &SIZE, BYTES),
@@ -300,6 +341,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "COUNT",
         default: Some("1024"),
         help: "How many connections one guest may hold",
+        concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| count(v).map(|n| s.max_connections = n),
         check: |s| check_number(s.max_connections, &COUNT, NUMBER),
@@ -309,6 +351,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "COUNT",
         default: Some("16384"),
         help: "How many connections all guests of this host may hold together",
+        concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| count(v).map(|n| s.max_connections_total = n),
         check: |s| check_number(s.max_connections_total, &COUNT, NUMBER),
@@ -318,6 +361,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FILE",
         default: None,
         help: "A PEM file with certificates to trust beside the built-in and the system's roots",
+        concerns: Concerns::Dialled,
         repeatable: true,
         apply: |s, v| list(v, |file| file_path(file).map(|file| s.ca_cert.push(file))),
         check: ANY,
@@ -327,6 +371,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FILE",
         default: None,
         help: "A PEM file with the certificate chain that identifies this host to servers; needs client-key",
+        concerns: Concerns::Dialled,
         repeatable: false,
         apply: |s, v| file_path(v).map(|file| s.client_cert = Some(file)),
         check: ANY,
@@ -336,6 +381,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "FILE",
         default: None,
         help: "A PEM file with the private key of client-cert",
+        concerns: Concerns::Dialled,
         repeatable: false,
         apply: |s, v| file_path(v).map(|file| s.client_key = Some(file)),
         check: ANY,
@@ -346,6 +392,7 @@ pub const SETTINGS: &[Setting] = &[
         default: None,
         help: "A proxy to dial through: http://[user:password@]host:port for HTTP CONNECT, socks5:// or socks5h:// for \
                SOCKS5; socks5h has the proxy resolve names",
+        concerns: Concerns::Dialled,
         repeatable: false,
         apply: |s, v| v.parse().map(|proxy| s.proxy = Some(proxy)),
         check: ANY,
@@ -356,6 +403,7 @@ pub const SETTINGS: &[Setting] = &[
         default: Some("local"),
         help: "Where names are resolved when they are dialled through a proxy: local, or proxy; the addresses cannot be \
                checked then, so that a rule of `allow` other than `*` has to name the host",
+        concerns: Concerns::Dialled,
         repeatable: false,
         apply: |s, v| v.parse().map(|side| s.proxy_dns = side),
         check: ANY,
@@ -366,6 +414,7 @@ pub const SETTINGS: &[Setting] = &[
         default: None,
         help: "A destination that is dialled without the proxy, written like a rule of `allow`; names match names, and \
                addresses match addresses in URLs",
+        concerns: Concerns::Dialled,
         repeatable: true,
         apply: |s, v| {
             list(v, |rule| rule.parse().map(|rule| s.no_proxy.push(rule)).map_err(|e: rule::RuleError| e.to_string()))
@@ -378,6 +427,7 @@ pub const SETTINGS: &[Setting] = &[
         default: Some(USER_AGENT),
         help: "The `User-Agent` of handshakes and HTTP requests whose guest gives none, and of requests to the proxy; \
                empty sends none",
+        concerns: Concerns::Dialled,
         repeatable: false,
         apply: |s, v| user_agent(v).map(|agent| s.user_agent = agent),
         check: ANY,
