@@ -21,12 +21,16 @@
 #[path = "../../../crates/provider/src/p2/bindings.rs"]
 mod bindings;
 mod config;
+#[path = "../../../crates/provider/src/p2/conversions.rs"]
+mod conversions;
 #[path = "../../../crates/provider/src/p2/functions.rs"]
 mod functions;
 mod host;
 #[path = "../../../crates/provider/src/p2/outgoing.rs"]
 mod outgoing;
 mod plugin;
+#[path = "../../../crates/provider/src/p2/versions.rs"]
+mod versions;
 
 pub use plugin::{PLUGIN_ID, WebsocketPlugin};
 pub use websocket_connection::{

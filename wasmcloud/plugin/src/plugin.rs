@@ -1,6 +1,6 @@
 //! The plugin: what wasmCloud's host calls when workloads come and go.
 
-use crate::{config, functions};
+use crate::{config, functions, versions::VERSIONS};
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
 use std::{
@@ -76,7 +76,7 @@ impl HostPlugin for WebsocketPlugin {
     }
 
     fn world(&self) -> WitWorld {
-        let imports = functions::VERSIONS.map(|version| format!("wasmcloud:websocket/types,client@{version}").into());
+        let imports = VERSIONS.map(|version| format!("wasmcloud:websocket/types,client@{version}").into());
         WitWorld { imports: HashSet::from(imports), ..WitWorld::default() }
     }
 

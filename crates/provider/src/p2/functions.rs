@@ -4,6 +4,7 @@
 use super::{
     bindings::{ClientConfig, ConnectionState, Message, WebsocketError},
     outgoing::Outgoing,
+    versions::VERSIONS,
 };
 use std::{future::ready, pin::Pin, sync::Arc};
 use wasmtime::{
@@ -11,9 +12,6 @@ use wasmtime::{
     component::{Linker, Resource, ResourceTable, ResourceType},
 };
 use websocket_connection::{ConnectConfig, Connection, Error};
-
-/// The versions of the package that guests may import. Their shape is one and the same.
-pub(super) const VERSIONS: [&str; 2] = ["0.1.0-draft", "0.1.1-draft"];
 
 /// What the store's table holds. A message is read out of the store's memory while its connection takes it.
 pub(super) type Held = Arc<Connection>;

@@ -1,13 +1,16 @@
 //! The package for any host of this crate's wasmtime.
 
-use super::functions::{self, Connecting, Host};
+use super::{
+    functions::{self, Connecting, Host},
+    versions,
+};
 use crate::WebsocketView;
 use std::sync::Arc;
 use wasmtime::component::{Linker, ResourceTable};
 use websocket_connection::ConnectConfig;
 
 /// The versions of the package that guests may import. Their shape is one and the same.
-pub const VERSIONS: [&str; 2] = functions::VERSIONS;
+pub const VERSIONS: [&str; 2] = versions::VERSIONS;
 
 /// Adds the interfaces `types` and `client` to a linker, in every version of [`VERSIONS`].
 /// Instances must then be made with `instantiate_async`, in a tokio runtime.

@@ -2,9 +2,11 @@
 //! asynchronous to the host.
 
 mod bindings;
+mod conversions;
 mod functions;
 mod host;
 mod outgoing;
+mod versions;
 
 pub use host::{VERSIONS, add_to_linker};
 

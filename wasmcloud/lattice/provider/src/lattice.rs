@@ -6,6 +6,7 @@ use crate::{
     handle::{Handle, Replica},
     link::Link,
     serve::Calls,
+    versions::VERSIONS,
 };
 use anyhow::{Context, Result, ensure};
 use async_nats::{Client, ConnectOptions, HeaderMap, connection::State};
@@ -20,8 +21,6 @@ use wrpc_transport::InvokeExt;
 
 /// The interface that components import, without its version.
 pub(crate) const INTERFACE: &str = "wasmcloud:websocket/client";
-/// The versions of the package that components may import. Their shape is one and the same.
-pub(crate) const VERSIONS: [&str; 2] = ["0.1.0-draft", "0.1.1-draft"];
 
 /// The header fields by which a wasmCloud host says who calls.
 const SOURCE: &str = "source-id";

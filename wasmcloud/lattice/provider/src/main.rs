@@ -4,11 +4,15 @@
 mod bindings;
 mod calls;
 mod config;
+#[path = "../../../../crates/provider/src/p2/conversions.rs"]
+mod conversions;
 mod handle;
 mod lattice;
 mod link;
 mod provider;
 mod serve;
+#[path = "../../../../crates/provider/src/p2/versions.rs"]
+mod versions;
 
 use anyhow::{Context, Result, bail};
 use provider::WebsocketProvider;

@@ -4,7 +4,8 @@
 use crate::{
     bindings::{ClientConfig, WebsocketError},
     calls::{Close, GetState, GetSubprotocol, GetUrl, Method, Params, Receive, SendMessage},
-    lattice::{Caller, INTERFACE, Lattice, VERSIONS},
+    lattice::{Caller, INTERFACE, Lattice},
+    versions::VERSIONS,
 };
 use anyhow::{Context, Result};
 use bytes::Bytes;
