@@ -3,6 +3,7 @@
 GUESTS := guest-example ws-cat hello-rust follower autobahn bench-batch bench-sockets bench-websocket concurrent fetch interop probe soak unruly
 CORE_GUESTS := chat-room
 TRANSPORTS := async-transport transport
+PUBLISHED := websocket-abi-bridge websocket-connection websocket-listener websocket-payload-abi websocket-protocol websocket-provider websocket-watm
 TARGETS := wasm32-wasip1 wasm32-wasip2 wasm32-unknown-unknown
 HOST := --workspace $(GUESTS:%=--exclude %) $(CORE_GUESTS:%=--exclude %) $(TRANSPORTS:%=--exclude %)
 WASM := $(GUESTS:%=-p %) --target wasm32-wasip2 --release
@@ -14,7 +15,7 @@ WIT_DEPS := crates/*/wit/deps.toml examples/*/wit/deps.toml examples/*/*/wit/dep
 CLIPPY_BUILD := CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings RUSTC_WORKSPACE_WRAPPER=clippy-driver cargo build
 TRANSPORT_WASM := $(TRANSPORTS:%=-p %) --target wasm32-wasip1 --release
 
-.PHONY: help run check test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-deps example-locks wit-package licences advisories setup
+.PHONY: help run check test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-deps example-locks wit-package package licences advisories setup
 
 help: ## list what make can do
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -145,6 +146,9 @@ example-locks: build ## write the lock files of the examples in Rust, with the v
 
 wit-package: ## write the WIT package as an archive that wit-deps takes
 	scripts/wit-package
+
+package: ## pack the crates that are published, without building them from the packages
+	cargo package --no-verify --allow-dirty $(PUBLISHED:%=-p %)
 
 licences: wasmcloud-host-sources ## check the licences and sources of all dependencies
 	cargo deny --all-features check licenses bans sources

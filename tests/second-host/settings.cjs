@@ -31,7 +31,7 @@ const KNOWN = {
     'max-message-size-limit': ['64MiB', size],
     'inbound-buffer': ['1MiB', size],
     'max-connections': ['1024', Number],
-    'user-agent': ['websocket-provider/0.1.0', String],
+    'user-agent': ['websocket-provider/0.2.0', String],
 };
 
 class Settings {
