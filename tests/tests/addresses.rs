@@ -1,4 +1,4 @@
-//! Every address that a command line takes, with every scheme: what a command cannot do is refused before anything is opened.
+//! Every address on a command line, with every scheme. A command rejects an unsupported address before it opens anything.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -6,7 +6,7 @@ use test_peer::Authority;
 use tests::{Running, core_guest, guest_path, program, soon, transport_path};
 use tokio::net::TcpListener;
 
-/// Addresses of every scheme that people try, and what is none.
+/// Addresses with every scheme that people try, and invalid ones.
 const ADDRESSES: [(&str, &str); 15] = [
     ("tcp", "tcp://127.0.0.1:9"),
     ("ws", "ws://127.0.0.1:9/t"),
@@ -25,7 +25,7 @@ const ADDRESSES: [(&str, &str); 15] = [
     ("authority", "127.0.0.1:0"),
 ];
 
-/// What is said of wrong usage.
+/// Runs wrong usage, and returns the error message.
 async fn complaint(args: &[&str]) -> String {
     let output = soon(program().args(args).output()).await.unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -34,7 +34,7 @@ async fn complaint(args: &[&str]) -> String {
     errors
 }
 
-/// Refuses each address whose scheme is not among these, and names the flag and what would be right.
+/// Asserts that every other scheme is rejected, with an error that names the flag and a valid form.
 async fn refuses_all_but(schemes: &[&str], args: impl Fn(&'static str) -> Vec<String>, named: &[&str]) {
     for (_, address) in ADDRESSES.into_iter().filter(|(scheme, _)| !schemes.contains(scheme)) {
         let args = args(address);
@@ -76,7 +76,7 @@ async fn servers_listen_on_addresses_without_a_scheme() {
 }
 
 #[tokio::test]
-async fn each_end_of_a_transport_has_the_schemes_that_its_role_can_do() {
+async fn each_end_of_a_transport_accepts_the_schemes_of_its_role() {
     let module = transport();
     let (tcp, all) = (&["tcp"][..], &["tcp", "ws", "wss"][..]);
     let authority = Authority::new("test");
@@ -97,7 +97,7 @@ async fn each_end_of_a_transport_has_the_schemes_that_its_role_can_do() {
                 assert!(!complaint(&args).await.contains("or wss://"), "it names what it cannot do");
             }
         }
-        // What it can do begins.
+        // With a supported address, it starts.
         for scheme in local {
             let address = format!("{scheme}://127.0.0.1:0/{}", if *scheme == "tcp" { "" } else { "t" });
             let mut args = vec!["watm", role, &module, "--local", &address, "--remote", good_remote];
@@ -122,7 +122,7 @@ async fn each_end_of_a_transport_has_the_schemes_that_its_role_can_do() {
 }
 
 #[tokio::test]
-async fn what_an_address_has_beside_host_port_and_path_is_used_or_refused() {
+async fn every_part_of_an_address_is_used_or_refused() {
     let module = transport();
     for (flag, address, said) in [
         ("--remote", "tcp://127.0.0.1:0", "port 0"),
@@ -145,7 +145,7 @@ async fn what_an_address_has_beside_host_port_and_path_is_used_or_refused() {
 }
 
 #[tokio::test]
-async fn proxies_and_rules_name_what_they_can_be() {
+async fn errors_of_proxies_and_rules_name_the_setting() {
     let folder = tempfile::tempdir().unwrap();
     let (guest, served, module) = (guest_path("guest_example"), served(&folder), transport());
     let guest = guest.to_str().unwrap();
@@ -167,7 +167,7 @@ async fn proxies_and_rules_name_what_they_can_be() {
         let errors = complaint(&["run", guest, "--allow", address]).await;
         assert!(errors.contains("`allow`"), "{scheme}: {errors}");
     }
-    // Where nothing is dialled, or the operator names where to, there is no such flag.
+    // Commands that dial nothing, or only the operator's address, have no such flag.
     for command in [&["serve", &served][..], &["echo"], &commands[1], &commands[2], &commands[3]] {
         assert!(complaint(&[command, &["--allow", "localhost"]].concat()).await.contains("--allow"));
     }
@@ -177,7 +177,7 @@ async fn proxies_and_rules_name_what_they_can_be() {
 }
 
 #[tokio::test]
-async fn guests_are_files_and_no_urls() {
+async fn guests_are_files_not_urls() {
     let ends = ["--local", "tcp://127.0.0.1:0", "--remote", "tcp://127.0.0.1:9"];
     let folder = tempfile::tempdir().unwrap();
     let output = folder.path().join("output");
@@ -197,7 +197,7 @@ async fn guests_are_files_and_no_urls() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_named_with_the_flag() {
+async fn an_error_about_a_port_in_use_names_the_flag() {
     let folder = tempfile::tempdir().unwrap();
     let (served, module) = (served(&folder), transport());
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();

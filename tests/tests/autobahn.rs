@@ -1,5 +1,5 @@
 //! The Autobahn suite against guests, as clients and as servers: sections 1 to 7, 9 and 10, strictly.
-//! Sections 12 and 13 are of compression, which the provider does not offer.
+//! Sections 12 and 13 cover compression, which the provider does not offer.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -27,7 +27,7 @@ async fn every_case_of_the_autobahn_suite_is_passed_strictly_by_a_guest_that_dia
     let _suite = suite.spawn().unwrap();
     let listening = async {
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            // It says nowhere when it listens.
+            // It does not report when it listens.
             sleep(Duration::from_millis(100)).await;
         }
     };
@@ -61,13 +61,13 @@ async fn every_case_of_the_autobahn_suite_is_passed_strictly_by_modules_that_are
 /// How long the suite may take.
 const TAKES: Duration = Duration::from_secs(600);
 
-/// The suite in one of its modes, and the folder of its report; none where it is not installed.
+/// The suite in one of its modes, and the folder of its report; `None` if it is not installed.
 fn suite(name: &str, mode: &str, more: &[(&str, Value)]) -> Option<(Command, PathBuf)> {
     let Some(wstest) = wstest() else {
         skipped("the Autobahn suite is missing; `scripts/wstest` installs it, or name its `wstest` in $WSTEST");
         return None;
     };
-    // Its pages stay, for people to look at.
+    // The pages of the report are kept for people to read.
     let folder = target().join("autobahn").join(name);
     // It is not there the first time.
     let _ = std::fs::remove_dir_all(&folder);
@@ -86,7 +86,7 @@ fn suite(name: &str, mode: &str, more: &[(&str, Value)]) -> Option<(Command, Pat
     Some((suite, folder))
 }
 
-/// Where the suite is: where the environment says, where `scripts/wstest` puts it, or on the path.
+/// The path of the suite: from the environment, from `scripts/wstest`, or from `PATH`.
 fn wstest() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("WSTEST").map(PathBuf::from) {
         assert!(
@@ -101,7 +101,7 @@ fn wstest() -> Option<PathBuf> {
     folders.map(|folder| folder.join("wstest")).find(|file| file.is_file())
 }
 
-/// Prints the outcomes by section, and fails for every case that is not passed strictly.
+/// Prints the outcomes by section, and fails if a case did not pass strictly.
 fn judge(folder: &Path, agent: &str) {
     let index = std::fs::read_to_string(folder.join("reports/index.json")).unwrap();
     let report: Value = serde_json::from_str(&index).unwrap();

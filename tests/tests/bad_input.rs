@@ -9,7 +9,7 @@ use tests::{component, component_with, guest_path, program, soon};
 use tokio::net::TcpListener;
 use websocket_abi_bridge::{EmbeddedStores, Stores, codec::StoreCall};
 
-/// Runs the program with bad input; checks the form of its complaint, and gives it.
+/// Runs the program with bad input, checks the form of its error message, and returns the message.
 async fn complaint(args: &[&str], code: i32) -> String {
     let output = soon(program().args(args).env("RUST_BACKTRACE", "1").output()).await.unwrap();
     let errors = String::from_utf8(output.stderr).unwrap();
@@ -32,7 +32,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[tokio::test]
-async fn a_guest_that_cannot_be_one_is_told_what_it_is() {
+async fn a_file_that_is_not_a_guest_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing.wasm");
     assert!(complaint(&["run", text(&missing)], 1).await.contains("missing.wasm"));
@@ -48,7 +48,7 @@ async fn a_guest_that_cannot_be_one_is_told_what_it_is() {
 }
 
 #[tokio::test]
-async fn a_component_that_run_cannot_drive_is_listed_with_what_it_can() {
+async fn a_component_that_run_cannot_call_is_refused_with_its_exports() {
     let folder = tempfile::tempdir().unwrap();
     let empty = file(&folder, "empty.wasm", wat::parse_str("(component)").unwrap());
     let why = complaint(&["run", text(&empty)], 1).await;
@@ -78,7 +78,7 @@ async fn a_trap_ends_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_guest_that_takes_too_long_or_too_much_is_ended() {
+async fn a_guest_that_uses_too_much_time_or_memory_is_terminated() {
     let folder = tempfile::tempdir().unwrap();
     let endless = file(&folder, "endless.wasm", component(&["a"], "(loop (br 0)) unreachable"));
     let why = complaint(&["run", "--timeout", "200ms", text(&endless)], 1).await;
@@ -136,7 +136,7 @@ async fn an_address_in_use_is_named() {
     assert!(why.contains(&address) && why.contains("--listen"), "{why}");
 }
 
-/// A store whose pages behind the first were reversed, as they are in its file.
+/// A store file in which the order of all pages after the first is reversed.
 fn scrambled_store(path: &Path) -> Vec<u8> {
     let stores = EmbeddedStores::file(path).unwrap();
     stores.import("s").unwrap();
@@ -193,7 +193,7 @@ async fn a_server_that_cannot_serve_says_why() {
 }
 
 #[tokio::test]
-async fn an_answer_that_nobody_reads_is_an_error_and_no_panic() {
+async fn a_closed_standard_output_is_an_error_and_not_a_panic() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     let mut inspect = program();

@@ -1,4 +1,4 @@
-//! The page of the chat room in two tabs of a headless Chromium: tests/peers/browser.cjs has them talk.
+//! The page of the chat room in two tabs of a headless Chromium, which tests/peers/browser.cjs controls.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 

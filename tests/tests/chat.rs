@@ -1,4 +1,4 @@
-//! The chat room under `serve`, as clients of another maker see it.
+//! The chat room under `serve`, with third-party clients.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode
 struct Client(tests::Client);
 
 impl Client {
-    /// Joins; those who are there are told.
+    /// Joins; the present members are notified.
     async fn join(serving: &Serving, name: &str, others: &mut [&mut Client]) -> Client {
         let mut client = Client(serving.try_dial("/chat").await.unwrap());
         client.say(&format!("/name {name}")).await;
@@ -55,7 +55,7 @@ async fn serve() -> Serving {
     Serving::start(core_guest("chat_room"), &[]).await
 }
 
-/// A room with three in it.
+/// A room with three members.
 async fn room() -> (Serving, [Client; 3]) {
     let serving = serve().await;
     let mut ada = Client::join(&serving, "ada", &mut []).await;
@@ -77,7 +77,7 @@ async fn its_pages_are_the_chat_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn everybody_hears_text_behind_a_name_and_bytes_as_they_are() {
+async fn everybody_receives_text_with_a_name_and_bytes_unchanged() {
     let (_serving, mut all) = room().await;
     for speaker in 0..3 {
         let name = ["ada", "bob", "eve"][speaker];
@@ -92,14 +92,14 @@ async fn everybody_hears_text_behind_a_name_and_bytes_as_they_are() {
 }
 
 #[tokio::test]
-async fn who_quits_is_closed_with_1000_and_the_others_are_told() {
+async fn a_member_who_quits_is_closed_with_1000_and_the_others_are_notified() {
     let (serving, [mut ada, mut bob, mut eve]) = room().await;
     bob.say("/quit").await;
     bob.is_closed_with(CloseCode::Normal).await;
     for client in [&mut ada, &mut eve] {
         assert_eq!(client.hears().await, "* bob left");
     }
-    // The name is free again, and so is the place.
+    // The name is free again, and so is the slot.
     let mut bob = Client::join(&serving, "bob", &mut [&mut ada, &mut eve]).await;
     eve.say("again?").await;
     for client in [&mut ada, &mut bob, &mut eve] {
@@ -108,7 +108,7 @@ async fn who_quits_is_closed_with_1000_and_the_others_are_told() {
 }
 
 #[tokio::test]
-async fn the_others_are_told_of_one_that_closes_and_of_one_that_vanishes() {
+async fn the_others_are_notified_when_a_member_closes_or_vanishes() {
     let (_serving, [mut ada, mut bob, eve]) = room().await;
     drop(eve); // without a close frame
     for client in [&mut ada, &mut bob] {
@@ -121,7 +121,7 @@ async fn the_others_are_told_of_one_that_closes_and_of_one_that_vanishes() {
 }
 
 #[tokio::test]
-async fn names_that_would_deceive_are_refused_and_nothing_ends_the_room() {
+async fn misleading_names_are_refused_and_nothing_ends_the_room() {
     let (_serving, [mut ada, mut bob, mut eve]) = room().await;
     for (name, why) in [
         ("ada", "* ada is taken: choose another name"),

@@ -1,4 +1,4 @@
-//! Compiled code: kept in a cache, or compiled ahead with `compile`; and what is said while it takes long.
+//! Compiled code: kept in a cache, or compiled ahead with `compile`; and the message about a long compilation.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use test_peer::damaged;
 use tests::{Behaviour, Server, component, core_guest, guest, guest_path, program, soon, without_progress};
 use tokio::time::timeout;
 
-/// How the program ended with these arguments and this folder of caches, and what it printed.
+/// Runs the program with these arguments and this cache folder; returns how it ended and what it printed.
 async fn ended(arguments: &[&str], caches: &Path) -> (ExitStatus, String, String) {
     let mut command = program();
     command.args(arguments).env("XDG_CACHE_HOME", caches).env("RUST_LOG", "warn,websocket_provider::cache=debug");
@@ -50,7 +50,7 @@ fn entry(caches: &Path) -> PathBuf {
 }
 
 #[tokio::test]
-async fn code_in_the_cache_that_is_damaged_is_compiled_again() {
+async fn a_guest_whose_cached_code_is_damaged_is_compiled_again() {
     let (folder, hello) = hello();
     let caches = folder.path().join("caches");
     ended(&["run", &hello], &caches).await;
@@ -81,7 +81,7 @@ async fn without_a_cache_nothing_is_kept() {
 #[tokio::test]
 async fn a_cache_that_cannot_be_written_is_a_warning() {
     let (folder, hello) = hello();
-    // A file is in the way of the cache, and a folder in the way of its one file.
+    // A file stands where the cache folder should be, then a folder where its only file should be.
     let caches = folder.path().join("caches");
     ended(&["run", &hello], &caches).await;
     let entry = entry(&caches);
@@ -120,7 +120,7 @@ async fn a_precompiled_guest_runs_where_the_operator_trusts_it() {
         let (status, _, stderr) = ended(&[&[command, path], more].concat(), folder.path()).await;
         assert!(status.code() == Some(1) && stderr.contains(said), "{command}: {stderr}");
     }
-    // Code for another machine, and the beginning of a file.
+    // Code for another machine, and a truncated file.
     let (whole, machine) = (fs::read(path).unwrap(), std::env::consts::ARCH.as_bytes());
     let at = whole.windows(machine.len()).position(|bytes| bytes == machine).expect("code names its machine");
     let mut other = whole.clone();
@@ -152,7 +152,7 @@ async fn each_engine_takes_what_was_compiled_for_it() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_compiled_leaves_files_as_they_are() {
+async fn a_failed_compilation_leaves_files_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let in_folder = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let (component, module, broken) = (in_folder("a.wasm"), in_folder("b.wasm"), in_folder("c.wasm"));
@@ -176,10 +176,10 @@ async fn what_cannot_be_compiled_leaves_files_as_they_are() {
     assert_eq!(fs::read_to_string(&kept).unwrap(), "as it was");
 }
 
-/// Long enough for that on a busy machine.
+/// Long enough for a slow compilation on a busy machine.
 const LONG: Duration = Duration::from_secs(180);
 
-/// What takes seconds to compile: many functions, of some length.
+/// Many long functions, which take seconds to compile.
 fn slow_functions() -> String {
     let steps =
         "(i32.add (local.get 0) (i32.const 1)) (local.set 0) (i32.store (local.get 0) (local.get 0))".repeat(100);
@@ -191,7 +191,7 @@ fn slow() -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_long_compilation_is_told_of_in_one_plain_line_whatever_is_logged() {
+async fn a_long_compilation_is_reported_in_one_plain_line_at_any_log_level() {
     let folder = tempfile::tempdir().unwrap();
     let (component, module) = (folder.path().join("slow.wasm"), folder.path().join("page.wasm"));
     fs::write(&component, slow()).unwrap();
@@ -213,7 +213,7 @@ async fn a_long_compilation_is_told_of_in_one_plain_line_whatever_is_logged() {
 }
 
 #[tokio::test]
-async fn a_long_compilation_is_told_of_and_a_short_one_is_not() {
+async fn a_long_compilation_is_reported_and_a_short_one_is_not() {
     let (folder, hello) = hello();
     let path = folder.path().join("slow.wasm");
     fs::write(&path, slow()).unwrap();

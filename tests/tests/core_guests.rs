@@ -1,4 +1,4 @@
-//! The core modules of this repository, and in which form of the pointer-payload ABI each speaks.
+//! The core modules of this repository, and the form of the pointer-payload ABI that each uses.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -36,7 +36,7 @@ async fn the_guest_in_assemblyscript_is_accepted() {
     assert_eq!(load(&std::fs::read(file).unwrap()).shape(), SHIPPED);
 }
 
-/// What a host keeps: the payload for the guest, what the guest sent, and what it has done with it.
+/// The state of a host: the payload for the guest, what the guest sent, and what it did with it.
 #[derive(Default)]
 struct Host {
     payload: Vec<u8>,
@@ -101,7 +101,7 @@ fn the_echoes_send_back_what_comes_up_to_16_mib_and_close_when_told_to() {
             on_message.call(&mut store, ()).unwrap();
             (payload, store.data_mut().done.pop().unwrap())
         };
-        // At the end of the first page, for either place of the buffer, and far beyond.
+        // Sizes around the end of the first page, for both positions of the buffer, and much larger ones.
         for size in [0, 1, 65_488, 65_489, 65_520, 65_521, 16 << 20, 5] {
             for kind in [Kind::Text("x".repeat(size)), Kind::Binary(vec![0xFF; size].into())] {
                 let (sent, (call, came)) = tell(size as u64, kind);

@@ -1,4 +1,4 @@
-//! `websocket-provider echo`, as a client of another maker sees it.
+//! `websocket-provider echo`, with a third-party client.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -51,7 +51,7 @@ async fn messages_come_back_and_ctrl_c_closes_with_1001() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_no_handshake_is_told_so() {
+async fn a_request_that_is_not_a_handshake_gets_426() {
     let (_echo, _, mut tcp) = start().await;
     tcp.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut answer = String::new();
@@ -71,10 +71,10 @@ async fn a_tls_session_that_fails_is_logged_in_words() {
     let mut tcp = connect().await;
     tcp.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     echo.logs("TLS failed: the client does not speak TLS; it has to use wss:// or https:// for this port").await;
-    // Without a word.
+    // A client that sends nothing.
     drop(connect().await);
     echo.logs("TLS failed: the client closed the connection during the TLS handshake").await;
-    // Without trust.
+    // A client that does not trust the certificate.
     let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into());
     let config = config.with_safe_default_protocol_versions().unwrap();
     let config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();

@@ -47,7 +47,7 @@ fn example_guest(engine: &Engine) -> InstancePre<Data> {
     linker.instantiate_pre(&component).unwrap()
 }
 
-/// Calls the example guest in a store of its own, which is given back.
+/// Calls the example guest in its own store, and returns the store.
 async fn call(pre: &InstancePre<Data>, endpoint: Endpoint, url: &str) -> (String, Store<Data>) {
     let wasi = WasiCtx::builder().env("WS_URL", url).build();
     let data = Data { table: ResourceTable::new(), wasi, websocket: WebsocketCtx::new(endpoint) };

@@ -1,4 +1,4 @@
-//! The examples are whole projects: each carries the interface and its versions, and builds from a copy in an empty folder.
+//! The examples are complete projects: each contains the interface and a lock file, and builds from a copy in an empty folder.
 //! `scripts/languages` builds the copies of those that are not in Rust.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -11,7 +11,7 @@ use std::{
 use tests::{build_project, copy_project, skipped, soon};
 use tokio::process::Command;
 
-/// The guests that people start from, and where those in Rust are built for.
+/// The examples and template guests, with the target of those in Rust.
 const PROJECTS: [(&str, Option<&str>); 10] = [
     ("crates/chat-room", Some("wasm32-unknown-unknown")),
     ("crates/guest-example", Some("wasm32-wasip2")),
@@ -29,7 +29,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// All that is in a folder, links as they are, but what was built or installed there.
+/// All files in a folder, with links as links, except files that were built or installed there.
 fn all(folder: &Path) -> Vec<PathBuf> {
     let copy = tempfile::tempdir().unwrap();
     copy_project(folder, copy.path());
@@ -65,7 +65,7 @@ fn every_example_is_in_the_list() {
 }
 
 #[test]
-fn an_example_needs_nothing_outside_of_its_folder() {
+fn an_example_needs_nothing_outside_its_folder() {
     for (folder, _) in PROJECTS {
         for path in all(&root().join(folder)) {
             assert!(!path.is_symlink(), "{} leads elsewhere", path.display());
@@ -73,7 +73,7 @@ fn an_example_needs_nothing_outside_of_its_folder() {
             if path.is_dir() || may || path.ends_with("wit/deps.toml") {
                 continue;
             }
-            // What was built may be there as well.
+            // Built files may be there as well.
             let Ok(text) = fs::read_to_string(&path) else { continue };
             let inherits = path.ends_with("Cargo.toml") && text.contains("workspace = true");
             assert!(!text.contains("../") && !inherits, "{} needs what is outside of {folder}", path.display());
@@ -97,7 +97,7 @@ async fn an_example_carries_the_interface_and_its_lock() {
         );
         let lock = fs::read_to_string(wit.join("deps.lock")).unwrap();
 
-        // Away from the repository, what the lock says is there already.
+        // Outside the repository, the files that the lock names are already there.
         let copy = tempfile::tempdir().unwrap();
         copy_project(&root().join(folder), copy.path());
         let mut command = Command::new("wit-deps");

@@ -1,4 +1,4 @@
-//! A guest that opens ten thousand connections and keeps them. It is alone in its process, which has the other
+//! A guest that opens ten thousand connections and keeps them. This test is alone in its process, which has the other
 //! ends.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -8,14 +8,14 @@ use test_peer::soon;
 use tests::{Behaviour, Server, kernel::open_files, skipped, unruly};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-/// Has a guest open ten thousand connections or as many as it gets; gives how many, how it ended, and what it said.
+/// Lets a guest open up to ten thousand connections; returns how many it got, how it ended, and its output.
 async fn hoard(options: &[&str]) -> (usize, Option<i32>, String) {
     let mut server = Server::start(Behaviour::Silent).await;
     let mut child = unruly(options, "hoard", &server.url).stdin(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let line = soon(lines.next_line()).await.unwrap().unwrap();
     let held = line.strip_prefix("holds ").unwrap().parse().unwrap();
-    // The end of its input ends it.
+    // The guest ends when its input ends.
     drop(child.stdin.take());
     server.sees_1001(held).await;
     let said = soon(lines.next_line()).await.unwrap().unwrap_or_default();
@@ -23,7 +23,7 @@ async fn hoard(options: &[&str]) -> (usize, Option<i32>, String) {
 }
 
 #[tokio::test]
-async fn a_guest_that_hoards_connections_gets_as_many_as_it_may() {
+async fn a_guest_that_hoards_connections_gets_no_more_than_its_limit() {
     let (held, code, said) = hoard(&[]).await;
     assert_eq!((held, code), (1024, Some(1)));
     assert!(said.contains("ConnectionFailed") && said.contains("`max-connections`"), "{said}");

@@ -1,4 +1,4 @@
-//! `wasi:http` for guests of `run`: denied, unless the operator allows it; and then by the rules of `--allow`.
+//! `wasi:http` for guests of `run`: denied unless the operator allows it, and then under the rules of `--allow`.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// Answers with what it was asked.
+/// Answers with a copy of the request.
 async fn mirror(request: Request<Incoming>) -> Result<Response<Full<bytes::Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let host = head.headers.get("host").map_or("", |host| host.to_str().unwrap());
@@ -25,7 +25,7 @@ async fn mirror(request: Request<Incoming>) -> Result<Response<Full<bytes::Bytes
     Ok(Response::builder().status(status).body(Full::from(text)).unwrap())
 }
 
-/// A server for one client; gives its port.
+/// A server for one client; returns its port.
 async fn serve(tls: Option<TlsAcceptor>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -63,7 +63,7 @@ async fn requests_are_denied_unless_they_are_allowed() {
 }
 
 #[tokio::test]
-async fn allowed_requests_go_where_websockets_may_go_and_nowhere_else() {
+async fn allowed_requests_follow_the_rules_for_websockets() {
     let port = serve(None).await;
     let url = format!("http://localhost:{port}/a?b=c");
     let output = fetch(&["--allow-http", "--allow", "localhost"], &["GET", &url, ""]).await;
@@ -75,7 +75,7 @@ async fn allowed_requests_go_where_websockets_may_go_and_nowhere_else() {
     for (options, error) in [
         (&["--allow-http"][..], "HttpRequestDenied"),
         (&["--allow-http", "--allow", "*.example.com"], "HttpRequestDenied"),
-        // The name is granted, and its address is not.
+        // A rule grants the name, but no rule grants its address.
         (&["--allow-http", "--allow", "*"], "DestinationIpProhibited"),
     ] {
         let output = fetch(options, &["GET", &url, ""]).await;
@@ -98,7 +98,7 @@ async fn a_body_goes_out_over_tls_to_servers_whose_certificate_is_good() {
     }
 }
 
-/// A server that answers whatever one client sends with these bytes, and ends its side of the connection then; gives
+/// A server that answers one client with these bytes, then half-closes the connection. Returns
 /// its port.
 async fn say(bytes: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -156,7 +156,7 @@ async fn methods_that_make_tunnels_or_mirrors_are_denied_though_the_server_is_al
 }
 
 #[tokio::test]
-async fn fields_that_are_for_one_hop_are_forbidden() {
+async fn hop_by_hop_fields_are_forbidden() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://localhost:{}/", listener.local_addr().unwrap().port());
     for name in [

@@ -1,4 +1,4 @@
-//! A guest and servers of other makers, directly and behind proxies that end TLS: tests/peers/README.md says
+//! A guest with third-party servers, directly and behind proxies that terminate TLS. tests/peers/README.md says
 //! what each does, and tests/guests/interop what the guest checks.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -78,7 +78,7 @@ impl Peer {
         configure(&mut command, port, files.path());
         command.current_dir(files.path());
         let mut process = command.kill_on_drop(true).spawn().unwrap();
-        // It says nowhere when it listens.
+        // It does not report when it listens.
         let listening = async {
             while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
                 assert!(process.try_wait().unwrap().is_none(), "{name} ended");
@@ -96,7 +96,7 @@ impl Peer {
     }
 }
 
-/// Has the guest talk to this URL; gives what it found wrong.
+/// Lets the guest talk to this URL; returns what it found wrong.
 async fn talk(url: &str, options: &[&str]) -> Result<(), String> {
     let mut guest = program();
     guest.args(["run", "--allow", "localhost", "--receive-wait", "200ms"]).args(options);
@@ -135,7 +135,7 @@ async fn pypi_aiohttp() {
     talks_to("python3", "aiohttp_server.py", "python/aiohttp").await;
 }
 
-/// Talks through a proxy that ends TLS, with the host's keep-alive and without.
+/// Talks through a proxy that terminates TLS, with the host's keep-alive and without.
 async fn talks_through(name: &str, configuration: impl FnOnce(u16, u16, &Path) -> String, args: &[&str]) {
     let Some(mut server) = Peer::server("node", "ws.cjs", "node_modules/ws", &[]).await else { return };
     let authority = Authority::new("test");
@@ -149,7 +149,7 @@ async fn talks_through(name: &str, configuration: impl FnOnce(u16, u16, &Path) -
     let (url, ca) = (format!("wss://localhost:{}", proxy.port), authority.file("ca.pem"));
     talk(&url, &["--ca-cert", &ca]).await.unwrap();
     server.got_close("closed 4123 grüße vom Gast").await;
-    // The proxy does cut what is silent.
+    // The proxy closes silent connections.
     let why = talk(&url, &["--ca-cert", &ca, "--keepalive", "false"]).await.unwrap_err();
     assert!(why.contains("keep-alive: a silent connection gave"), "{why}");
 }

@@ -1,4 +1,4 @@
-//! One host, a guest that goes on with its work, and guests in other stores that come, misbehave and go.
+//! One host with a guest that keeps working, while guests in other stores start, misbehave and end.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -22,7 +22,7 @@ enum End {
     Own,
     /// A trap that says this.
     Trap(&'static str, Limits),
-    /// Its host, which drops it while it is at it.
+    /// Its host, which drops the guest while it misbehaves.
     Host,
 }
 
@@ -51,7 +51,7 @@ const WAYS: [(&str, End); 14] = [
 const AT_ONCE: usize = 3;
 
 #[test]
-fn guests_that_misbehave_cost_the_others_nothing_and_leave_nothing() {
+fn guests_that_misbehave_do_not_affect_others_and_leave_nothing_behind() {
     // As the library's README advises: with more guests that compute than threads, sockets have their turn
     // after every time slice.
     let mut runtime = Builder::new_multi_thread();

@@ -1,4 +1,4 @@
-//! Every kind of file given to every command: the command that takes it runs it, and every other one names that command. No
+//! Every kind of file with every command. The command for that kind runs the file, and every other command names it. No
 //! text names a flag that its command does not have.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -110,7 +110,7 @@ fn file(folder: &TempDir, bytes: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn a_guest_of_another_command_is_told_which() {
+async fn a_guest_of_another_command_is_refused_and_that_command_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let elsewhere = folder.path().join("elsewhere");
     let elsewhere = elsewhere.to_str().unwrap();
@@ -132,7 +132,7 @@ async fn a_guest_of_another_command_is_told_which() {
                     let advice = format!("use `websocket-provider {runner}");
                     assert!(stderr.contains(&advice), "{}, {args:?}: {stderr}", kind.name);
                 }
-                // Only linking it shows that, as `run` and `inspect` do.
+                // Only linking shows that; `run` and `inspect` link.
                 None if kind.name.contains("imports") => {}
                 None => assert!(!stderr.contains("use `websocket-provider"), "{}, {args:?}: {stderr}", kind.name),
             }
@@ -178,7 +178,7 @@ async fn the_command_line_that_inspect_prints_is_one() {
         let (_, stdout, stderr) = output(&["inspect", &guest]).await;
         let line = stdout.lines().find_map(|line| line.strip_prefix("run it with: websocket-provider "));
         let line = line.unwrap_or_else(|| panic!("{stdout}{stderr}"));
-        // Nobody can listen there.
+        // Listening there always fails.
         let line = line.replace("HOST:PORT", "localhost:9").replace("ADDR", "tcp://203.0.113.1:9");
         let args: Vec<&str> = line.split_whitespace().collect();
         let (code, stdout, stderr) = output(&args).await;
@@ -207,9 +207,9 @@ async fn a_configuration_for_a_transport_that_cannot_read_it_is_refused() {
 }
 
 #[tokio::test]
-async fn what_does_not_compile_is_told_with_its_cause() {
+async fn compile_errors_are_reported_with_their_cause() {
     let folder = tempfile::tempdir().unwrap();
-    // A function that leaves nothing, and has to leave a number.
+    // A function that returns nothing, although its type returns a number.
     let body = "(func (export \"websocketMessage\") (result i32))";
     let broken = |exports: &str| wat(&format!("(module {exports} {body})"));
     for (command, bytes) in [

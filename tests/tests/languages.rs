@@ -1,5 +1,5 @@
-//! The examples of every language, as `scripts/languages` has built them: greetings over `ws` and `wss`, and followers
-//! of a market feed that does what feeds do.
+//! The examples of every language, built by `scripts/languages`: greetings over `ws` and `wss`, and followers
+//! of a market feed with typical faults.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -45,7 +45,7 @@ async fn greets(guest: &Path, language: &str) {
         let options: &[&str] = if tls { &["--ca-cert", &ca] } else { &[] };
         let output = greet(guest, &url, options).await;
         assert_eq!(String::from_utf8_lossy(&output.stdout), answer, "{url}: {output:?}");
-        // A first start says that it compiles.
+        // A first start reports the compilation.
         let errors = String::from_utf8_lossy(&output.stderr);
         let quiet = errors.lines().all(|line| line.contains(" compiling "));
         assert!(output.status.success() && quiet, "{url}: {output:?}");
@@ -60,7 +60,7 @@ async fn greets(guest: &Path, language: &str) {
     assert!(String::from_utf8_lossy(&output.stderr).contains("--timeout") && !output.status.success(), "{output:?}");
     assert_eq!(server.close_code().await, Some(1001), "the host closes what it leaves open");
 
-    // And so it does on another host.
+    // The same on the second host.
     if let Some(folder) = second_host::transpile(guest).await {
         let mut server = Server::start(Behaviour::Echo).await;
         let mut command = second_host::command_of(&folder, &["--allow", "localhost"]);

@@ -1,5 +1,5 @@
-//! What is left in a host after guests have met servers that misbehave: no task, no socket, no byte. It is
-//! alone in its process, for its heap is counted.
+//! After guests have met servers that misbehave, nothing is left in the host: no task, no socket, no byte. This test is
+//! alone in its process, because it counts the heap.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 

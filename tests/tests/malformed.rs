@@ -97,7 +97,7 @@ async fn run_bytes(options: &[&str], bytes: &[u8]) -> Output {
     run(options, file.path()).await
 }
 
-/// Room that the host may have: from 64 KiB on, again and again.
+/// A `realloc` that always returns the same memory, from 64 KiB on.
 const ROOM: &str = "i32.const 65536";
 const OPEN: &str = "(local.set $h (call $open))";
 

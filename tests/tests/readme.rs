@@ -1,5 +1,5 @@
-//! What people read must be true: the README's commands and guest work, and the tables of settings say
-//! what the code does.
+//! The documentation is correct: the README's commands and guest work, and the tables of settings match
+//! the code.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -51,7 +51,7 @@ async fn every_command_of_the_readme_works() {
                     assert!(!String::from_utf8_lossy(&output.stdout).contains("ERROR"), "{line}: {output:?}");
                 }
             }
-            other => panic!("nobody knows how to run {other:?} of the README"),
+            other => panic!("this test cannot run {other:?} of the README"),
         }
     }
     assert!(count > 5, "the README has commands");
@@ -136,7 +136,7 @@ async fn the_program_s_page_lists_every_option_of_serve_with_its_default() {
     let mut count = 0;
     for line in help.lines().filter_map(|line| line.trim_start().strip_prefix("--")) {
         let name = line.split_whitespace().next().unwrap();
-        // Of every command, and those that the contract lists.
+        // These belong to every command, or are listed in the contract.
         if ["log-format", "help"].contains(&name) || SETTINGS.iter().any(|setting| setting.name == name) {
             continue;
         }

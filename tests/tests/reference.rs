@@ -1,4 +1,4 @@
-//! docs/reference.md is what the code says: the program's help, the settings, the errors of the WIT package, fixed limits.
+//! docs/reference.md matches the code: the program's help, the settings, the errors of the WIT package, fixed limits.
 //! `make reference` writes it.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -17,7 +17,7 @@ async fn help(command: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The help of a command without what the table of settings has.
+/// The help of a command without its settings, which are in the table of settings.
 fn without_settings(help: &str) -> &str {
     help.split("\nSettings:\n").next().unwrap().trim_end()
 }
@@ -114,7 +114,7 @@ fn limits(page: &mut String) {
     }
 }
 
-/// The value of a constant as people write it: a product of numbers, or a duration.
+/// The value of a constant, which is a product of numbers or a duration, as display text.
 fn evaluated(expression: &str, is_bytes: bool) -> String {
     let number = |text: &str| -> u64 {
         let digits: String = text.chars().filter(char::is_ascii_digit).collect();

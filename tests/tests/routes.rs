@@ -1,4 +1,4 @@
-//! The ways that a guest's connection takes: through a proxy, and to servers that ask who is there. The policy
+//! Connections of a guest through a proxy, and to servers that ask for a client certificate. The policy
 //! holds on each.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -21,7 +21,7 @@ fn to(url: String) -> Config {
     Config { url, ..Config::default() }
 }
 
-/// A proxy that tunnels, or answers everyone with this refusal; tells what it is asked.
+/// A proxy that tunnels, or answers every client with this refusal; reports each request.
 async fn proxy(refusal: Option<&'static str>) -> (u16, mpsc::UnboundedReceiver<String>) {
     let (listener, port) = listen().await;
     let (tell, asked) = mpsc::unbounded_channel();
@@ -43,7 +43,7 @@ async fn proxy(refusal: Option<&'static str>) -> (u16, mpsc::UnboundedReceiver<S
     (port, asked)
 }
 
-/// Serves one client over TLS or without, and says something to it.
+/// Serves one client, with or without TLS, and sends it a message.
 async fn greet(listener: TcpListener, tls: Option<tokio_rustls::TlsAcceptor>) {
     let (tcp, _) = soon(listener.accept()).await.unwrap();
     match tls {
@@ -78,7 +78,7 @@ async fn a_guest_talks_through_a_proxy_that_wants_credentials_over_ws_and_wss() 
         let scheme = if tls.is_some() { "wss" } else { "ws" };
         let greeted = tokio::spawn(greet(listener, tls));
         is_welcome(&mut guest, format!("{scheme}://localhost:{port}/")).await;
-        // It is asked for each address of the name, until one is there.
+        // The proxy is asked for each address of the name, until one answers.
         let mut last = String::new();
         while let Ok(asked) = asked.try_recv() {
             last = asked;

@@ -1,4 +1,4 @@
-//! `websocket-provider run`: real guests, as the program runs them, against a server of another maker.
+//! `websocket-provider run` with real guests, against a third-party server.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ fn stdout(output: &Output) -> &str {
     std::str::from_utf8(&output.stdout).unwrap().trim_end()
 }
 
-/// What the example guest says about a server that behaves like this.
+/// The output of the example guest with a server that behaves like this.
 async fn example(behaviour: Behaviour) -> String {
     let server = Server::start(behaviour).await;
     let url = format!("WS_URL={}", server.url);

@@ -1,4 +1,4 @@
-//! Core modules of other languages than Rust under `serve`.
+//! Core modules in languages other than Rust under `serve`.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! Every side that accepts WebSockets, as a client sees it that writes each byte of its request itself.
+//! Every command that accepts WebSockets, with a client that writes each byte of its request itself.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -57,7 +57,7 @@ impl Side {
     /// Sends bytes, and gives the head of the answer, in lower case.
     async fn say(&self, request: &str) -> String {
         let mut tcp = TcpStream::connect(&self.address).await.unwrap();
-        // A server that has refused the head may not read what follows it.
+        // A server that has rejected the head may not read the bytes after it.
         let _ = tcp.write_all(request.as_bytes()).await;
         let mut answer = Vec::new();
         while !answer.windows(4).any(|four| four == b"\r\n\r\n") {
@@ -115,7 +115,7 @@ async fn a_request_that_http_forbids_is_refused_by_every_side() {
         (GET, "Host: a\r\nX: a\0b\r\n", 400),
         (GET, "Host: a\r\nX: a\rb\r\n", 400),
         (GET, &format!("Host: a\r\n{many}"), 431),
-        // A body would be taken for frames.
+        // A body would be parsed as frames.
         (GET, "Host: a\r\nContent-Length: 1\r\n", 400),
         (GET, "Host: a\r\nTransfer-Encoding: chunked\r\n", 400),
         (GET, "Host: a\r\nTransfer-Encoding: gzip, chunked\r\n", 501),
@@ -148,7 +148,7 @@ async fn a_page_of_another_site_opens_no_websocket() {
             ("A.test:80", "http://a.test"),
             ("a.test:8080", "http://a.test:8080"),
             ("[::1]:8080", "http://[::1]:8080"),
-            // TLS that a proxy ended.
+            // TLS that a proxy has terminated.
             ("a.test", "https://a.test"),
         ] {
             let fields = format!("Host: {host}\r\nOrigin: {origin}\r\n");
@@ -159,7 +159,7 @@ async fn a_page_of_another_site_opens_no_websocket() {
             let fields = format!("Host: a.test\r\nOrigin: {origin}\r\nX-Forwarded-Host: evil.test\r\n");
             assert_eq!(side.status(GET, &fields).await, 403, "{}: {fields}", side.name);
         }
-        // The target says what the request is for, and not the field.
+        // The host in the target counts, not the field.
         let fields = "Host: evil.test\r\nOrigin: http://evil.test\r\n";
         assert_eq!(side.status("GET http://a.test/t HTTP/1.1", fields).await, 403, "{}", side.name);
         let twice = "Host: a.test\r\nOrigin: http://a.test\r\nOrigin: http://a.test\r\n";

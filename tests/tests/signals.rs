@@ -24,7 +24,7 @@ use tokio_tungstenite::{client_async, tungstenite::Message};
 /// Names and numbers.
 const SIGNALS: [(&str, i32); 3] = [("INT", 2), ("TERM", 15), ("HUP", 1)];
 
-/// Those that reach a program which this one starts: it inherits that SIGHUP is ignored.
+/// The signals that reach a child process: if this process ignores SIGHUP, the child does too.
 fn signals() -> impl Iterator<Item = (&'static str, i32)> {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap().trim();
@@ -38,7 +38,7 @@ fn signals() -> impl Iterator<Item = (&'static str, i32)> {
     })
 }
 
-/// What the closing handshake may take, and less than any time limit of the program.
+/// Long enough for a closing handshake, and shorter than any time limit of the program.
 const PROMPT: Duration = Duration::from_secs(5);
 const HANDSHAKE: &str = "GET /t HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -198,7 +198,7 @@ async fn every_signal_ends_a_guest_with_1001_and_its_number_and_128() {
 async fn a_second_signal_ends_every_command_at_once_with_its_number_and_128() {
     let (folder, tcp) = (tempfile::tempdir().unwrap(), silent().await);
     for (command, server) in Accepting::all(&folder, &tcp).await {
-        // It does not answer the close frame, and so the program waits for it.
+        // The peer does not answer the close frame, so the program waits.
         let mut client = server.raw().await;
         server.program.signal("TERM").await;
         assert_eq!(read_close(&mut client).await, 1001, "{command}");
@@ -226,7 +226,7 @@ async fn a_second_signal_ends_every_command_at_once_with_its_number_and_128() {
 }
 
 #[tokio::test]
-async fn a_command_that_has_nothing_open_ends_by_the_signal() {
+async fn a_command_that_has_nothing_open_is_killed_by_the_signal() {
     let folder = tempfile::tempdir().unwrap();
     let (guest, output) = (folder.path().join("guest"), folder.path().join("output"));
     assert!(Command::new("mkfifo").arg(&guest).status().await.unwrap().success());
@@ -241,7 +241,7 @@ async fn a_command_that_has_nothing_open_ends_by_the_signal() {
     ] {
         for (name, number) in signals() {
             let mut child = program().args(&args).spawn().unwrap();
-            // It waits for a guest that nobody writes.
+            // The program waits for a guest from a pipe to which nobody writes.
             signal(&child, name).await;
             assert_eq!(soon(child.wait()).await.unwrap().signal(), Some(number), "{args:?}, SIG{name}");
         }
@@ -249,7 +249,7 @@ async fn a_command_that_has_nothing_open_ends_by_the_signal() {
 }
 
 #[tokio::test]
-async fn a_program_that_was_started_to_outlive_its_terminal_does() {
+async fn a_program_that_was_started_to_outlive_its_terminal_ignores_sighup() {
     let mut echo = Running::start_in(&["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""], &["echo"]);
     let url = echo.line("listening on ").await;
     echo.signal("HUP").await;
@@ -303,7 +303,7 @@ async fn every_client_that_was_upgraded_gets_1001_however_soon_the_signal_follow
 }
 
 #[tokio::test]
-async fn a_client_that_has_answered_the_close_and_keeps_tcp_open_holds_nothing_up() {
+async fn a_client_that_has_answered_the_close_and_keeps_tcp_open_delays_nothing() {
     let (folder, tcp) = (tempfile::tempdir().unwrap(), silent().await);
     for (command, server) in Accepting::all(&folder, &tcp).await {
         let mut client = server.raw().await;
@@ -319,7 +319,7 @@ async fn a_client_that_has_answered_the_close_and_keeps_tcp_open_holds_nothing_u
 }
 
 #[tokio::test]
-async fn a_client_that_has_asked_nothing_holds_nothing_up() {
+async fn a_client_without_a_request_delays_nothing() {
     let (folder, tcp) = (tempfile::tempdir().unwrap(), silent().await);
     let authority = Authority::new("test");
     let (certificate, key) = authority.issue_files("localhost");
@@ -328,7 +328,7 @@ async fn a_client_that_has_asked_nothing_holds_nothing_up() {
     let secure = Accepting::start(&[&tls[..], &[served.to_str().unwrap()]].concat()).await;
     let servers = Accepting::all(&folder, &tcp).await.into_iter().chain([("serve with TLS", secure)]);
     for (command, server) in servers {
-        // It says nothing, begins a request or a TLS handshake, or has been answered.
+        // The client sends nothing, has begun a request or a TLS handshake, or has received its response.
         let (_nothing, mut begins) = (server.tcp().await, server.tcp().await);
         begins.write_all(b"GET / HT").await.unwrap();
         let mut answered = server.tcp().await;

@@ -1,4 +1,4 @@
-//! Guests that talk for a long time, through faults: memory stays flat, descriptors come back, and every message
+//! Guests that talk for a long time, with faults: memory stays flat, descriptors are closed, and every message
 //! is accounted for. `make soak` runs the long form; `SOAK_SECONDS` and `SOAK_CONNECTS` say how long.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
@@ -29,7 +29,7 @@ use tokio_tungstenite::{
     },
 };
 
-/// What a process may grow by after it has warmed up, in bytes: allocators give back late.
+/// By how many bytes a process may grow after its warm-up: allocators return memory late.
 const SLACK: usize = 8 << 20;
 
 fn variable<T: FromStr>(name: &str, default: T) -> T {
@@ -105,7 +105,7 @@ async fn connects_and_closes_through_one_instance_leave_memory_and_descriptors_a
 /// What the server does to one connection, after some messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fate {
-    /// Goes on until the guest closes.
+    /// Continues until the guest closes.
     Talks,
     Refuses,
     Closes,
@@ -127,7 +127,7 @@ const FATES: [Fate; 8] = [
     Fate::EndsTcp,
 ];
 
-/// What one end knows of a connection.
+/// The account of a connection at one end.
 #[derive(Debug, Clone)]
 struct Account {
     /// Messages of the guest: those that `send` took, or those that the server got.
@@ -175,13 +175,13 @@ fn hash(text: &str) -> u64 {
     text.bytes().fold(17, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()))
 }
 
-/// Echoes so many messages, in varied ways, then lets the fate have its way.
+/// Echoes this many messages, in varied ways, then applies the fate.
 async fn talk(socket: &mut WebSocketStream<TcpStream>, fate: Fate, messages: u64, account: &mut Account) {
     while fate == Fate::Talks || account.down < messages {
         match socket.next().await {
             Some(Ok(message @ (Message::Text(_) | Message::Binary(_)))) => {
                 account.up += 1;
-                // The guest may go while it is told.
+                // The guest may leave while the server sends.
                 if echo(socket, message, account.up).await.is_err() {
                     return;
                 }
@@ -191,7 +191,7 @@ async fn talk(socket: &mut WebSocketStream<TcpStream>, fate: Fate, messages: u64
             _ => return,
         }
     }
-    // How the rest goes is for the guest to say.
+    // The guest reports how the connection ends.
     let _ = match fate {
         Fate::Closes => {
             let _ = socket.close(Some(CloseFrame { code: CloseCode::Away, reason: "enough".into() })).await;
@@ -314,7 +314,7 @@ async fn watch(host: &mut Child, limit: Duration) -> (Accounts, Samples, usize) 
     }
 }
 
-/// Holds what guests say against what the server says, and prints how connections ended.
+/// Compares the accounts of the guests with those of the server, and prints how connections ended.
 fn settle(lives: &Accounts, served: &Accounts) {
     let mut ends = BTreeMap::<(&str, &str), (u64, u64, u64)>::new();
     for (name, guest) in lives {

@@ -47,7 +47,7 @@ async fn each_way_ends_with_its_message_and_a_clean_close() {
 async fn a_guest_whose_output_nobody_reads_ends_as_well() {
     let mut server = Server::start(Behaviour::Silent).await;
     let mut child = unruly(&["--timeout", "500ms"], "print", &server.url).spawn().unwrap();
-    // Open, and not read from.
+    // The output is open, but not read.
     let _stdout = child.stdout.take();
     let output = soon(child.wait_with_output()).await.unwrap();
     assert_eq!(output.status.code(), Some(1));
@@ -114,12 +114,12 @@ async fn deaf_peer(options: &[&str], way: &str) -> (Child, Peer) {
     (child, peer)
 }
 
-/// Waits until the client has no room to send, and so its guest waits.
+/// Waits until the client's send buffer is full, so that its guest waits.
 async fn is_full(peer: &Peer) {
     let client = peer.tcp.peer_addr().unwrap();
     let unsent = || sockets().iter().find(|socket| socket.local == client).unwrap().unsent;
     let mut last = 0;
-    // What the kernel takes grows while it can.
+    // The kernel enlarges its buffers while it can.
     comes_true("the connection is full", || {
         let (now, before) = (unsent(), last);
         last = now;
@@ -147,18 +147,18 @@ async fn ctrl_c_ends_a_guest_that_waits_to_send() {
 }
 
 #[tokio::test]
-async fn a_second_ctrl_c_waits_for_no_peer() {
+async fn a_second_ctrl_c_does_not_wait_for_any_peer() {
     let (mut child, peer) = deaf_peer(&["--close-timeout", "1h"], "flood").await;
     is_full(&peer).await;
     interrupt(&child).await;
-    // What closes is not sent to any more, so that only the peer is waited for.
+    // Nothing more is sent on a closing connection, so the program waits only for the peer.
     assert!(timeout(Duration::from_millis(500), child.wait()).await.is_err(), "the first waits for the peer");
     interrupt(&child).await;
     assert_eq!(soon(child.wait()).await.unwrap().code(), Some(130));
 }
 
 #[tokio::test]
-async fn what_was_sent_arrives_before_the_close_however_the_guest_ends() {
+async fn messages_arrive_before_the_close_however_the_guest_ends() {
     for (way, code, message) in
         [("return", 0, ""), ("leak", 0, ""), ("exit", 1, ""), ("trap", 1, "unreachable"), ("drop", 1, "--timeout")]
     {
@@ -175,7 +175,7 @@ async fn what_was_sent_arrives_before_the_close_however_the_guest_ends() {
 }
 
 #[tokio::test]
-async fn a_peer_that_never_reads_holds_the_program_up_for_the_close_timeout_and_no_longer() {
+async fn a_peer_that_never_reads_delays_the_end_by_at_most_the_close_timeout() {
     for way in ["return", "trap"] {
         let begun = Instant::now();
         let (mut child, _peer) = deaf_peer(&["--close-timeout", "1s"], way).await;

@@ -1,4 +1,4 @@
-//! The versions of WASI that `run` has: every minor of 0.2, and 0.3 with its concurrent calls.
+//! The versions of WASI that `run` supports: every release of 0.2, and 0.3 with its concurrent calls.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 

@@ -1,4 +1,4 @@
-//! The WIT package: its shape is what guests already import, and wit-deps can take it.
+//! The WIT package: it has the shape that guests already import, and wit-deps accepts it.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -107,7 +107,7 @@ fn wit_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     wit.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap())).collect()
 }
 
-/// What the script that packs the package says, in the checkout that it belongs to.
+/// The output of the script that packs the package, run in this checkout.
 async fn pack(checkout: &Path) -> std::process::Output {
     soon(Command::new(checkout.join("scripts/wit-package")).output()).await.unwrap()
 }
@@ -118,7 +118,7 @@ fn archive(checkout: &Path, packed: std::process::Output) -> PathBuf {
     checkout.join(String::from_utf8(packed.stdout).unwrap().trim_end())
 }
 
-/// A checkout with no more than packing needs, whose files have these permissions.
+/// A checkout with only the files that packing needs, with these permissions.
 fn checkout(mode: u32) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     for name in ["scripts", "wit"] {
@@ -158,7 +158,7 @@ async fn serve(bytes: Vec<u8>) -> u16 {
             let mut asked = Vec::new();
             while !asked.ends_with(b"\r\n\r\n") && tcp.read_buf(&mut asked).await.is_ok_and(|read| read > 0) {}
             let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", bytes.len());
-            // A client that goes away early fails the test by what it lacks.
+            // If a client leaves early, the test fails elsewhere.
             let _ = tcp.write_all(&[head.as_bytes(), &bytes].concat()).await;
         }
     });
@@ -220,7 +220,7 @@ async fn the_lock_of_the_package_is_current() {
         let path = entry.unwrap().path();
         std::fs::copy(&path, copy.path().join("wit").join(path.file_name().unwrap())).unwrap();
     }
-    // Its check repairs what it finds, so what it leaves is compared.
+    // wit-deps repairs differences that it finds, so this compares the files that it leaves.
     let Some(output) = wit_deps(copy.path(), &["lock"]).await else { return };
     assert!(output.status.success(), "{output:?}");
     let lock = |folder: &Path| std::fs::read_to_string(folder.join("wit/deps.lock")).unwrap();

@@ -39,7 +39,7 @@ async fn close_valid() {
         guest.close(open, Some(code), Some(&"r".repeat(123))).await.unwrap();
         assert_eq!(peer.frame().await, (CLOSE, close_payload(code, &"r".repeat(123))));
     }
-    // The same codes are valid and invalid when they are received.
+    // The same codes are valid, and the same are invalid, in received frames.
     for (code, is_valid) in valid.map(|code| (code, true)).into_iter().chain(invalid.map(|code| (code, false))) {
         let (open, mut peer) = open_in(&mut guest, Config::default()).await;
         peer.write(frame(CLOSE, close_payload(code, ""))).await;
@@ -69,7 +69,7 @@ async fn close_returns() {
     guest.close(open, Some(1000), None).await.unwrap();
     assert_eq!(guest.state(open).await, State::Closing);
     assert_eq!(peer.frame().await, (CLOSE, close_payload(1000, "")));
-    // The rest happens while the guest computes.
+    // The rest of the closing handshake happens while the guest computes.
     guest.ask(&Ask::Burst(open, vec![], 1000)).await;
     peer.write(frame(CLOSE, close_payload(1000, ""))).await;
     end(peer).await;

@@ -1,4 +1,4 @@
-//! What `connect` promises of what comes of it.
+//! The promises of `connect` about its outcome.
 
 use crate::{dial, listen, offering, open, open_in, to};
 use std::{
@@ -18,7 +18,7 @@ use tokio::{
 
 const LIMIT: Duration = Duration::from_millis(300);
 
-/// What `connect` gives when the server answers its request with these bytes.
+/// The error of `connect` when the server answers its request with these bytes.
 async fn refused(guest: &mut Probe, answer: &str) -> Failure {
     let (listener, url) = listen().await;
     let (connected, _peer) = dial(guest, &listener, to(url), async |peer| peer.write(answer).await).await;
@@ -71,7 +71,7 @@ async fn connect_addresses() {
     let name = to(url.replace("127.0.0.1", "localhost"));
     let (connected, _peer) = dial(&mut guest, &listener, name.clone(), async |peer| peer.upgrade("").await).await;
     connected.unwrap();
-    // One address does not answer: its queue of connections is full.
+    // One address does not answer, because its backlog is full.
     let slow = TcpSocket::new_v6().unwrap();
     if slow.bind((Ipv6Addr::LOCALHOST, port).into()).is_err() {
         return skipped("this machine has no IPv6 loopback, so a slow address beside a good one was not tried");
@@ -188,7 +188,7 @@ async fn connect_answer() {
     for lines in [format!("X: {}\r\n", "y".repeat(65_536)), "X: y\r\n".repeat(11_000)] {
         let (connected, mut peer) = dial(&mut guest, &listener, to(&url), async |peer| {
             let head = peer.upgrade_head(&lines);
-            // The host may end TCP before it has read all.
+            // The host may close TCP before it has read everything.
             let _ = peer.tcp.write_all(head.as_bytes()).await;
         })
         .await;
@@ -205,7 +205,7 @@ async fn connect_policy() {
     for rules in [&[][..], &["example.com", "*.localhost"], &["*"], &["11.0.0.0/8"], &[other, "127.0.0.1:1"]] {
         let options: Vec<&str> = rules.iter().flat_map(|rule| ["--allow", rule]).collect();
         let mut guest = Probe::start_with_rules(&options);
-        // Loopback by name and in the ways of writing it, and in IPv6: mapped, NAT64, 6to4.
+        // Loopback by name, in several notations, and in IPv6: mapped, NAT64, 6to4.
         for host in [
             "localhost",
             "LOCALHOST",
@@ -250,7 +250,7 @@ async fn connect_policy() {
         }
     }
     nobody_dialled(&listener).await;
-    // Names and ports; of those that are granted there is none, so that nothing is dialled.
+    // Names and ports. Every granted name is unknown, so nothing is dialled.
     let mut guest = Probe::start_with_rules(&["--allow", "*.a.invalid", "--allow", "b.invalid:81"]);
     for (destination, granted) in [
         ("c.a.invalid", true),
@@ -299,10 +299,10 @@ async fn connect_limit() {
     nobody_dialled(&listener).await;
     drop(first_peer);
     let upgrade = tokio::spawn(async move { Peer::accept(&listener).await.upgrade("").await });
-    // Nothing tells a guest that there is room again.
+    // A guest is not notified when a connection slot is free again.
     soon(async { while guest.connect(to(&url)).await.is_err() {} }).await;
     soon(upgrade).await.unwrap();
-    // All guests of a host together.
+    // The limit for all guests of a host together.
     let host = Host::new(&[("max-connections", "2"), ("max-connections-total", "3")]);
     let ((mut one, _one), (mut two, _two)) = (host.probe(), host.probe());
     let (_, _first) = open_in(&mut one, Config::default()).await;

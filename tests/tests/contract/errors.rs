@@ -71,7 +71,7 @@ async fn every_kind_of_message_reaches_a_guest_and_leaves_it() {
 async fn every_state_reaches_a_guest() {
     let mut guest = Probe::start(&[]);
     let (open, mut peer) = open_in(&mut guest, Config::default()).await;
-    // A guest has no handle that could show it: `connect` returns when the handshake is done.
+    // `connecting` is missing: a guest has no handle before the handshake is done.
     let mut seen = BTreeSet::from(["connecting".to_owned()]);
     seen.insert(case(&guest.state(open).await));
     guest.close(open, None, None).await.unwrap();

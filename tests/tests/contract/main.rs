@@ -37,7 +37,7 @@ async fn open(options: &[&str]) -> (Probe, u32, Peer) {
     open_as(options, Config::default()).await
 }
 
-/// The same with these wishes; the peer takes the place of their URL.
+/// The same with this configuration, whose URL is replaced by the peer's.
 async fn open_as(options: &[&str], wishes: Config) -> (Probe, u32, Peer) {
     let mut guest = Probe::start(options);
     let (number, peer) = open_in(&mut guest, wishes).await;

@@ -84,13 +84,13 @@ async fn receive_ping() {
     guest.ask(&Ask::Receive(open)).await;
     peer.write(frame(PING, [9; 125])).await;
     assert_eq!(peer.frame().await, (PONG, vec![9; 125]));
-    // The wait may have passed first.
+    // The receive wait may have expired first.
     if guest.received().await.unwrap().is_none() {
         assert_eq!(guest.receive(open).await, Ok(Message::Ping(vec![9; 125])));
     }
 }
 
-/// What `receive` gives until there is nothing.
+/// Receives until there is no message.
 async fn drain(guest: &mut Probe, open: u32) -> Vec<Message> {
     let mut received = Vec::new();
     while let Some(message) = guest.receive_once(open).await.unwrap() {
@@ -113,7 +113,7 @@ async fn receive_control() {
         peer.write(frame(PING, number.to_be_bytes())).await;
         assert_eq!(peer.frame().await, (PONG, number.to_be_bytes().into()));
     }
-    // Without payload, and many at once: their pongs may stand for those before.
+    // Without payload, and many at once: one pong may answer several of them.
     peer.write(frame(PING, "").repeat(5000)).await;
     peer.write([frame(TEXT, "second"), frame(PING, "last")].concat()).await;
     while peer.frame().await != (PONG, b"last".into()) {}
@@ -122,7 +122,7 @@ async fn receive_control() {
     expected.extend(vec![Message::Ping(vec![]); 15]);
     expected.extend([text("second"), Message::Ping(b"last".into())]);
     assert_eq!(drain(&mut guest, open).await, expected);
-    // Pongs alike.
+    // The same holds for pongs.
     peer.write([frame(PONG, "").repeat(5000), frame(PING, "pongs came before")].concat()).await;
     assert_eq!(peer.frame().await, (PONG, b"pongs came before".into()));
     let mut expected = vec![Message::Pong(vec![]); 16];
@@ -141,7 +141,7 @@ async fn receive_full() {
         assert_eq!(peer.frame().await, (PONG, b"1".into()));
         (open, peer)
     };
-    // A ping, and one behind data that has no room.
+    // A ping, and a ping behind data that does not fit.
     let (open, mut peer) = filled(&mut guest).await;
     peer.write([frame(PING, "2"), frame(BINARY, [2]), frame(PING, "3")].concat()).await;
     assert_eq!(peer.frame().await, (PONG, b"2".into()));
@@ -257,7 +257,7 @@ async fn receive_violation() {
         ([frame(0x01, [0xC3]), frame(0x80, "")].concat(), 1007),
     ] {
         let (open, mut peer) = crate::open_in(&mut guest, Config::default()).await;
-        // A slow guest is told after half a second; the peer then need not wait for it.
+        // A slow guest: the peer gets the close frame after half a second.
         peer.write([frame(TEXT, "before"), wire.clone(), frame(TEXT, "after")].concat()).await;
         assert_eq!(peer.frame().await, (CLOSE, close_payload(code, "")), "{wire:02X?}");
         peer.end().await;
@@ -266,7 +266,7 @@ async fn receive_violation() {
         assert!(matches!(failure, Err(Failure::ProtocolError(_))), "{wire:02X?}: {failure:?}");
         guest.is_over(open).await;
     }
-    // A prompt guest answers what came before.
+    // A prompt guest answers the earlier messages.
     let (open, mut peer) = crate::open_in(&mut guest, Config::default()).await;
     guest.ask(&Ask::Receive(open)).await;
     peer.write([frame(TEXT, "question"), frame(0xF1, "")].concat()).await;
@@ -294,7 +294,7 @@ async fn receive_too_large() {
         assert!(matches!(guest.receive(open).await, Err(Failure::InvalidMessage(_))));
         guest.is_over(open).await;
     }
-    // A size within the limit that is only announced.
+    // A size within the limit that is announced but never sent.
     let (mut guest, open, mut peer) = open_as(&["--max-message-size", "64MiB"], Config::default()).await;
     peer.write(frame(PING, "")).await;
     assert_eq!(guest.receive(open).await, Ok(Message::Ping(vec![])));
@@ -318,14 +318,14 @@ async fn receive_keepalive() {
     assert_eq!(guest.receive(dead).await, Ok(text("last words")));
     assert_eq!(guest.receive(dead).await, Err(Failure::Timeout));
     guest.is_over(dead).await;
-    // One byte of a message now and then is a sign of life.
+    // A single byte of a message now and then resets the interval.
     let (slow, mut peer) = crate::open_in(&mut guest, Config::default()).await;
     for byte in frame(TEXT, "slowly") {
         sleep(Duration::from_millis(150)).await;
         peer.write([byte]).await;
     }
     assert_eq!(guest.receive(slow).await, Ok(text("slowly")));
-    // What waits because the guest is slow is one, too.
+    // So does unread data that waits because the guest is slow.
     let (waiting, mut peer) = crate::open_in(&mut guest, Config::default()).await;
     peer.write((0..20).flat_map(|number| frame(BINARY, [number; 1000])).collect::<Vec<_>>()).await;
     sleep(Duration::from_millis(1500)).await;
@@ -381,7 +381,7 @@ async fn receive_bound() {
     for _ in 0..written / part.len() {
         assert_eq!(guest.receive(open).await, Ok(Message::Binary(vec![5; 10_000])));
     }
-    // The peer is let go on.
+    // The guest receives, so the peer can continue.
     peer.write(&part[written % part.len()..]).await;
     assert_eq!(guest.receive(open).await, Ok(Message::Binary(vec![5; 10_000])));
 }

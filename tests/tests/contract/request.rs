@@ -1,4 +1,4 @@
-//! What `connect` promises of what a guest asks for.
+//! The promises of `connect` about the guest's request.
 
 use crate::{dial, listen, offering, open_as, open_in, to};
 use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ async fn connect_headers() {
     let (_, peer) = open_in(&mut guest, wishes).await;
     let sent = "\r\nX-B: 1\r\nx-a: grün\r\nX-B: 2\r\nOrigin: https://example.com\r\nE: \r\n";
     assert!(peer.request.contains(sent), "{}", peer.request);
-    // Beside those of the promises below, every field is the guest's to give.
+    // A guest may give every field except those of the promises below.
     let allowed = [
         "Accept-Encoding",
         "Authorization",
@@ -129,7 +129,7 @@ async fn connect_headers_invalid() {
     nobody_dialled(&listener).await;
 }
 
-/// Asserts that a guest may give none of these header fields.
+/// Asserts that a guest may not give any of these header fields.
 async fn are_refused(names: &[&str]) {
     let (listener, url) = listen().await;
     let mut guest = Probe::start(&[]);
@@ -241,7 +241,7 @@ async fn connect_keepalive() {
     {
         silent.push(open_as(options, wishes).await);
     }
-    // Twice the interval, in which a ping would have gone out.
+    // Twice the interval, in which a ping would have been sent.
     tokio::time::sleep(Duration::from_millis(400)).await;
     for (mut guest, open, mut peer) in silent {
         guest.send(open, Message::Text("first".into())).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a connection promises as a resource.
+//! The promises of the resource `connection`.
 
 use crate::{dial, listen, open_in, to};
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ async fn state_order() {
         peer.tcp.shutdown().await.unwrap();
         peer.end().await;
         guest.reaches(open, State::Closed).await;
-        // Nothing that is left to do takes it back.
+        // No later event moves the state back.
         assert_eq!(guest.receive(open).await, Ok(Message::Close(1000, None)));
         guest.is_over(open).await;
         guest.close(open, None, None).await.unwrap();
@@ -54,7 +54,7 @@ async fn subprotocol() {
     }
 }
 
-/// Asserts that the client goes away, answers it, and waits for the end of TCP.
+/// Asserts that the client closes with 1001, answers, and waits for the end of TCP.
 async fn sees_1001(mut peer: Peer) {
     assert_eq!(peer.frame().await, (CLOSE, close_payload(1001, "")));
     peer.write(frame(CLOSE, close_payload(1001, ""))).await;
@@ -77,7 +77,7 @@ async fn drop() {
     guest.ask(&Ask::Receive(open)).await;
     let ((status, _), ()) = soon(async { tokio::join!(guest.interrupt(), sees_1001(peer)) }).await;
     assert_eq!(status.code(), Some(130));
-    // The store, and with it all that peers do not let go of, within the close timeout.
+    // The store: its connections end within the close timeout, even if peers do not answer.
     let host = Host::new(&[("close-timeout", "300ms"), ("inbound-buffer", "64KiB")]);
     let (mut guest, running) = host.probe_of(host.endpoint());
     let (_silent, mut silent_peer) = open_in(&mut guest, Config::default()).await;
@@ -104,7 +104,7 @@ async fn isolation() {
     let (open, mut peer) = open_in(&mut good, Config::default()).await;
     let (mut bad, trapped) = host.probe();
     let (_, bad_peer) = open_in(&mut bad, Config::default()).await;
-    // It has no such connection, and panics.
+    // The guest has no such connection, so it panics.
     bad.ask(&Ask::Receive(1000)).await;
     assert!(soon(trapped).await.unwrap().is_err());
     sees_1001(bad_peer).await;

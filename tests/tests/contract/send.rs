@@ -24,7 +24,7 @@ fn text(text: impl ToString) -> Message {
 async fn send_order() {
     let (mut guest, open, mut peer) = open(&[]).await;
     let messages = (0..300).map(text).chain([Message::Ping(b"p".into()), Message::Pong(b"q".into())]);
-    // It computes for longer than this test may take, so nothing waits for its next call.
+    // The guest computes for longer than this test may take, so no further call can cause the write.
     guest.ask(&Ask::Burst(open, messages.collect(), 3_600_000)).await;
     for number in 0..300 {
         assert_eq!(peer.frame().await, (TEXT, number.to_string().into()));
@@ -41,14 +41,14 @@ async fn send_backpressure() {
     let mut accepted = 0;
     loop {
         guest.ask(&Ask::Send(full, Message::Binary(vec![1; 10_000]))).await;
-        // Nothing says that a send waits, but that it does not end.
+        // The only sign that a send waits is that it does not return.
         match timeout(Duration::from_millis(500), guest.outcome()).await {
             Ok(outcome) => outcome.unwrap(),
             Err(_) => break,
         }
         accepted += 1;
     }
-    // What was accepted is with the kernel, but for a bounded rest.
+    // Accepted bytes are in the kernel's buffers, except for a bounded remainder.
     let ends = [peer.tcp.local_addr().unwrap(), peer.tcp.peer_addr().unwrap()];
     let sockets = kernel::sockets();
     let with_kernel = |socket: &&kernel::Socket| ends.contains(&socket.local) && ends.contains(&socket.remote);
@@ -111,13 +111,13 @@ async fn send_unanswered() {
         let open = guest.connect(Config { url: server.url.clone(), ..Config::default() }).await.unwrap();
         (guest, open)
     };
-    // There is room for all that comes back.
+    // The inbound buffer has capacity for all answers.
     let (mut guest, open) = connect(&["--inbound-buffer", "128MiB"]).await;
     for number in 0..64 {
         guest.send(open, long_text(number)).await.unwrap();
     }
     receive_texts(&mut guest, open, 0..64).await;
-    // There is not, and the guest receives when it is told that its peer does not read.
+    // It does not, and the guest receives once a send times out.
     let (mut guest, open) = connect(&["--write-timeout", "300ms"]).await;
     let (mut received, mut timeouts) = (0, 0);
     for number in 0..64 {
@@ -132,7 +132,7 @@ async fn send_unanswered() {
     receive_texts(&mut guest, open, received..64).await;
 }
 
-/// Asserts that each of these is refused, and that nothing of it leaves.
+/// Asserts that each of these messages is rejected, and that nothing of it is sent.
 async fn refused(wishes: Config, messages: Vec<Message>) {
     let (mut guest, open, mut peer) = open_as(&[], wishes).await;
     for message in messages {
@@ -174,7 +174,7 @@ async fn send_close() {
 #[tokio::test]
 async fn send_failed() {
     let (mut guest, open, mut peer) = open(&["--inbound-buffer", "1KiB"]).await;
-    // More than the inbound buffer takes, so that the host has not met the end when it sends.
+    // More than the inbound buffer holds, so the host has not yet read the end when it sends.
     let messages = (0..20).map(|number| vec![number; 1000]);
     peer.write(messages.clone().flat_map(|data| frame(BINARY, data)).collect::<Vec<_>>()).await;
     drop(peer);

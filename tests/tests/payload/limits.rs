@@ -1,4 +1,4 @@
-//! What an instance and its clients may take: time, memory, connections, message sizes.
+//! The limits of an instance and its clients: time, memory, connections, message sizes.
 
 use super::*;
 use std::time::{Duration, Instant};
@@ -34,8 +34,8 @@ async fn a_callback_that_takes_too_long_ends_its_instance_while_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_request_that_waits_too_long_is_told_so() {
-    // Each message takes 0.4 s of the one that a callback may take, and the request behind waits for six.
+async fn a_request_that_waits_too_long_gets_503() {
+    // Each message takes 0.4 s, a callback may take 1 s, and a request waits for at most six of these.
     let more = r#"(import "wasi_snapshot_preview1" "clock_time_get" (func $now (param i32 i64 i32) (result i32)))"#;
     let nap = "(drop (call $now (i32.const 1) (i64.const 0) (i32.const 8)))
         (loop
@@ -49,7 +49,7 @@ async fn a_request_that_waits_too_long_is_told_so() {
     for _ in 0..60 {
         soon(client.send(text("?"))).await.unwrap();
     }
-    // Those that come before most of them are answered.
+    // Requests that come before most of the messages are answered.
     for _ in 0..10 {
         let began = Instant::now();
         let answered = serving.ask("GET", "/", "", "").await;
@@ -59,12 +59,12 @@ async fn a_request_that_waits_too_long_is_told_so() {
         }
         assert_eq!(answered.status, 426, "{answered:?}");
     }
-    panic!("no request was told that it waited too long");
+    panic!("no request was answered with 503");
 }
 
 #[tokio::test]
-async fn memory_beyond_the_limit_is_not_given() {
-    // Grows by as many pages as the message's first byte says, and sends back how that went.
+async fn memory_beyond_the_limit_is_refused() {
+    // Grows the memory by as many pages as the message's first byte says, and sends the result back.
     let grow = "(call $hold)
         (i32.store8 (i32.const 1040) (i32.add (i32.const 49) (i32.lt_s (memory.grow (i32.mul (i32.const 16) (i32.sub (i32.load8_u (i32.const 1040)) (i32.const 48)))) (i32.const 0))))
         (call $send (i32.const 1024) (call $length)) (call $websocketSend)";
@@ -77,7 +77,7 @@ async fn memory_beyond_the_limit_is_not_given() {
 }
 
 #[tokio::test]
-async fn clients_over_the_limit_get_503_and_the_guest_is_not_asked() {
+async fn clients_over_the_limit_get_503_and_the_guest_is_not_called() {
     let serving = Serving::start(guest(&[]), &["--max-connections", "2"]).await;
     let (mut one, mut two) = (serving.dial().await, serving.dial().await);
     match serving.try_dial("/").await {
@@ -164,9 +164,9 @@ async fn a_client_gets_back_a_burst_that_it_reads_late() {
 }
 
 #[tokio::test]
-async fn a_flood_to_all_reaches_those_who_read_and_closes_who_does_not() {
+async fn a_flood_to_all_reaches_clients_that_read_and_closes_one_that_does_not() {
     const BURST: usize = 40;
-    // Whatever one says, sockets 0, 1 and 2 get.
+    // Sockets 0, 1 and 2 get every message.
     let all = "(call $hold)
         (call $send (i32.const 1024) (call $length)) (call $websocketSend)
         (i64.store (i32.const 1024) (i64.const 1)) (call $send (i32.const 1024) (call $length)) (call $websocketSend)

@@ -89,7 +89,7 @@ async fn echoes(client: &mut Client, message: Message) {
     assert!(back == message, "{} bytes came back for {}", back.len(), message.len());
 }
 
-/// The code of the close frame that comes next.
+/// The code of the next close frame.
 async fn close_code(client: &mut Client) -> u16 {
     match soon(client.next()).await {
         Some(Ok(Message::Close(frame))) => frame.map_or(1005, |frame| frame.code.into()),

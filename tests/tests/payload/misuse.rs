@@ -4,7 +4,7 @@
 use super::*;
 use tests::Serving;
 
-/// A way to break the ABI when a message arrives, and what the log says of it.
+/// A way to violate the ABI when a message arrives, and the log's message about it.
 const MISUSES: [(&str, &str); 17] = [
     ("unreachable", "`websocketMessage`: wasm trap: wasm `unreachable` instruction executed"),
     ("(call $hold) (drop (i32.load (i32.const -4)))", "out of bounds memory access"),
@@ -56,8 +56,8 @@ const MISUSES: [(&str, &str); 17] = [
 ];
 
 #[tokio::test]
-async fn whatever_breaks_the_abi_ends_its_instance_alone() {
-    // The first byte of a message says which way.
+async fn a_violation_of_the_abi_ends_only_its_instance() {
+    // The first byte of a message selects the way.
     let ways: String = MISUSES
         .iter()
         .enumerate()
@@ -159,7 +159,7 @@ async fn a_trap_in_any_call_leaves_a_server_that_works() {
             );
             serving = Serving::start(guest(&[(call, &more)]), &["--close-timeout", "300ms"]).await;
             let (mut first, mut second) = (serving.dial().await, serving.dial().await);
-            // Either may be over already.
+            // Either may have ended already.
             let _ = second.send(text("?")).await;
             if call == "websocketClose" {
                 let _ = second.close(None).await;
@@ -186,7 +186,7 @@ fn plain(call: &str) -> &'static str {
 }
 
 #[tokio::test]
-async fn a_response_that_is_none_ends_the_instance() {
+async fn an_invalid_response_ends_the_instance() {
     for (payload, said) in [
         (&[][..], "at byte 0 of the payload"),
         (&[8, 0, 0, 0], "at byte 0 of the payload: no kind of response is 8"),

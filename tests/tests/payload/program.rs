@@ -1,4 +1,4 @@
-//! The program around a module: what it says of it, TLS, output, stores that last, and how it stops.
+//! The program around a module: `inspect`, TLS, output, persistent stores, and stopping.
 
 use super::*;
 use std::{
@@ -73,7 +73,7 @@ async fn tls_is_served_to_guests_and_requests() {
     assert!(status.success() && log.is_empty(), "{status}: {log}");
     assert_eq!(client.receive(open).await, Ok(probe::Message::Close(1001, None)));
 
-    // What a client is told of a session goes back over TLS alone.
+    // The session cookie is sent back only over TLS.
     let begin = "(call $send (i32.const 3000) (i32.const 6)) (call $new)
         (call $send (i32.const 3100) (i32.const 10))";
     let more = r#"(import "primate" "sessionNew" (func $new))
@@ -94,7 +94,7 @@ async fn tls_is_served_to_guests_and_requests() {
 }
 
 #[tokio::test]
-async fn what_a_guest_prints_is_printed() {
+async fn the_output_of_a_guest_is_printed() {
     let more = r#"(import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
         (data (i32.const 3000) "\10\0c\00\00\06\00\00\00") (data (i32.const 3088) "hello\n")"#;
     let print = "(drop (call $write (i32.const 2) (i32.const 3000) (i32.const 1) (i32.const 3200)))";

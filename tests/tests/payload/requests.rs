@@ -1,4 +1,4 @@
-//! Requests: what a guest is told, what becomes of each kind of response, sessions and stores.
+//! Requests as a guest sees them, each kind of response, sessions and stores.
 
 use super::*;
 use tests::{Answered, Serving};
@@ -46,7 +46,7 @@ fn owned(fields: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_guest_is_told_all_of_a_request() {
+async fn a_guest_sees_every_part_of_a_request() {
     let serving = Serving::start(mirror(""), &[]).await;
     for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
         let fields = "X-Twice: a\r\nX-Twice: b\r\nX-Empty:\r\nCookie: one=1; two=2\r\n";
@@ -92,7 +92,7 @@ async fn every_kind_of_body_reaches_a_newer_guest() {
 }
 
 #[tokio::test]
-async fn an_older_guest_gets_the_bodies_that_it_knows_files_counted_and_is_spared_others() {
+async fn an_older_guest_gets_only_bodies_that_it_knows_and_files_are_counted() {
     let serving = Serving::start(mirror(OLDER), &[]).await;
     let form = "--X\r\nContent-Disposition: form-data; name=\"t\"\r\n\r\nvalue\r\n--X\r\nContent-Disposition: form-data; \
         name=\"f\"; filename=\"a.bin\"\r\nContent-Type: image/png\r\n\r\n\0\u{1}\r\n--X--\r\n";
@@ -142,7 +142,7 @@ async fn every_kind_of_response_becomes_http() {
     }
     let answered = answer_to(Response::Uri("https://example.com/".into())).await;
     assert_eq!((answered.status, answered.values("location")), (302, vec!["https://example.com/"]));
-    // What HTTP does not have is the guest's fault, and the instance goes on.
+    // Values that HTTP does not allow are the guest's fault, and the instance keeps running.
     for response in [text(99, "{}"), text(200, "nothing"), text(200, r#"{"content-length": "5"}"#)] {
         assert_eq!(answer_to(response.clone()).await.status, 500, "{response:?}");
     }
@@ -282,7 +282,7 @@ async fn a_new_session_ends_the_one_before_and_its_sockets_go_on() {
     assert_ne!(after, before);
     assert_eq!(ask("/get", &before).await, (None, None), "whoever knows the id from before has no session");
     assert!(after.ends_with(&ask("/get", &after).await.0.expect("it is there")));
-    // Its data has nowhere to go, which is no fault of the guest.
+    // Setting the data has no effect, which is not an error of the guest.
     echoes(&mut socket, text("2")).await;
     let (status, log) = serving.interrupt().await;
     assert!(status.success() && log.is_empty(), "{log}");

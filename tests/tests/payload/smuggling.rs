@@ -1,4 +1,4 @@
-//! Requests whose end the two ends of a connection may see at different places: none of their bytes become another
+//! Requests about whose end the two ends of a connection may disagree: none of their bytes become another
 //! request. Responses of a guest cannot begin another response either.
 
 use super::{requests::mirror, *};
@@ -17,7 +17,7 @@ const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: h\r\nConnection: close\r
 /// The statuses of all that the server answers to these bytes until it ends the connection.
 async fn statuses(serving: &Serving, bytes: &[u8]) -> Vec<u16> {
     let mut tcp = TcpStream::connect(&serving.address).await.unwrap();
-    // A server that refuses the head does not read what follows it.
+    // A server that rejects the head does not read the bytes after it.
     let _ = tcp.write_all(bytes).await;
     let mut all = Vec::new();
     let ended = timeout(Duration::from_secs(20), async {
@@ -40,7 +40,7 @@ async fn refused(serving: &Serving, head: &str, body: &str, allowed: &[u16]) {
 }
 
 #[tokio::test]
-async fn a_body_that_has_two_lengths_ends_its_connection() {
+async fn a_body_with_two_lengths_ends_its_connection() {
     let serving = Serving::start(mirror(""), &[]).await;
     let inner = format!("{:x}\r\n{SMUGGLED}\r\n0\r\n\r\n", SMUGGLED.len());
     for (head, body) in [
@@ -58,7 +58,7 @@ async fn a_body_that_has_two_lengths_ends_its_connection() {
 }
 
 #[tokio::test]
-async fn a_length_or_a_coding_that_is_not_plain_is_refused() {
+async fn an_unusual_length_or_coding_is_refused() {
     let serving = Serving::start(mirror(""), &[]).await;
     for head in [
         "Transfer-Encoding: xchunked\r\n",
@@ -94,7 +94,7 @@ async fn a_length_or_a_coding_that_is_not_plain_is_refused() {
     ] {
         refused(&serving, head, "0\r\n\r\n", &[400, 501]).await;
     }
-    // Lengths that can be read, and are too much.
+    // Valid lengths that are too large.
     for length in [u64::MAX / 2, 1 << 32, (16 << 20) + 1] {
         refused(&serving, &format!("Content-Length: {length}\r\n"), "", &[413]).await;
     }
@@ -103,7 +103,7 @@ async fn a_length_or_a_coding_that_is_not_plain_is_refused() {
 }
 
 #[tokio::test]
-async fn a_chunk_whose_size_is_not_one_ends_the_body_and_the_connection() {
+async fn a_chunk_with_an_invalid_size_ends_the_body_and_the_connection() {
     let serving = Serving::start(mirror(""), &[]).await;
     let long = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(64 * 1024));
     for body in [
@@ -125,7 +125,7 @@ async fn a_chunk_whose_size_is_not_one_ends_the_body_and_the_connection() {
     ] {
         refused(&serving, "Transfer-Encoding: chunked\r\n", body, &[400]).await;
     }
-    // Sizes that can be read, and are too much.
+    // Valid sizes that are too large.
     refused(
         &serving,
         "Transfer-Encoding: chunked\r\n",
@@ -139,7 +139,7 @@ async fn a_chunk_whose_size_is_not_one_ends_the_body_and_the_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_nobody_reads_is_not_the_next_request() {
+async fn an_unread_body_is_not_the_next_request() {
     let serving = Serving::start(mirror(""), &["--max-message-size", "1KiB"]).await;
     let length = format!("Content-Length: {}\r\n", SMUGGLED.len());
     for (line, status) in
@@ -165,7 +165,7 @@ async fn a_body_that_nobody_reads_is_not_the_next_request() {
 }
 
 #[tokio::test]
-async fn a_guest_cannot_begin_another_response() {
+async fn a_guest_cannot_inject_another_response() {
     let split = "a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nsecond!";
     let text = |headers: String| Response::Text { body: "b".into(), status: 200, headers };
     let escaped = serde_json::to_string(split).unwrap();

@@ -1,4 +1,4 @@
-//! Sockets of modules: what goes both ways, and how they begin and end.
+//! Sockets of modules: messages in both directions, opening and closing.
 
 use super::*;
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ async fn text_and_binary_of_every_size_come_back_in_both_dialects() {
 }
 
 #[tokio::test]
-async fn a_guest_closes_with_1000_and_a_client_with_what_it_likes() {
+async fn a_guest_closes_with_1000_and_a_client_with_any_code() {
     for echo in ECHOES {
         let serving = Serving::start(echo, &[]).await;
         let mut client = serving.dial().await;
@@ -48,7 +48,7 @@ async fn a_guest_closes_with_1000_and_a_client_with_what_it_likes() {
 }
 
 #[tokio::test]
-async fn the_host_answers_pings_of_which_the_guest_learns_nothing() {
+async fn the_host_answers_pings_and_the_guest_does_not_see_them() {
     let serving = Serving::start(guest(&[]), &[]).await;
     let mut client = serving.dial().await;
     soon(client.send(Message::Ping("p".into()))).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_message_of_the_open_callback_is_the_first() {
 
 #[tokio::test]
 async fn a_guest_sends_to_and_closes_another_socket_than_the_one_whose_message_it_has() {
-    // What another says, the first socket gets, and is closed.
+    // The first socket gets the message of another, and is closed.
     let message = "(call $hold) (i64.store (i32.const 1024) (i64.const 0))
         (call $send (i32.const 1024) (call $length)) (call $websocketSend)
         (call $send (i32.const 1024) (i32.const 8)) (call $websocketClose)";
@@ -137,7 +137,7 @@ async fn every_socket_ends_with_one_close_callback_whoever_closes_it() {
                 (call $send (i32.const 1024) (i32.const 17)) (call $websocketSend)))";
     let serving = Serving::start(guest(&[("websocketMessage", tell), ("websocketClose", count)]), &[]).await;
     let mut teller = serving.dial().await;
-    // An empty message has the guest close; what it sends after that is for nobody.
+    // At an empty message the guest closes; messages that it sends after that are dropped.
     let mut first = serving.dial().await;
     soon(first.send(text(""))).await.unwrap();
     assert_eq!(close_code(&mut first).await, 1000);
@@ -170,7 +170,7 @@ const HANDSHAKE: &str = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSoc
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
 #[tokio::test]
-async fn what_is_no_handshake_is_refused_though_the_guest_upgrades() {
+async fn a_request_that_is_not_a_handshake_is_refused_although_the_guest_upgrades() {
     for module in [guest(&[]), ECHOES[1].to_owned()] {
         let serving = Serving::start(module, &[]).await;
         let plain: Answered = serving.ask("GET", "/", "", "").await;
@@ -233,7 +233,7 @@ async fn a_component_talks_to_a_module_through_two_programs() {
         let open = guest.connect(config()).await.unwrap();
         guest.close(open, Some(4321), Some("grüße")).await.unwrap();
         assert_eq!(guest.receive(open).await, Ok(probe::Message::Close(4321, None)));
-        // A server that stops goes away.
+        // A server that stops closes with 1001.
         let open = guest.connect(config()).await.unwrap();
         let (status, log) = serving.interrupt().await;
         assert!(status.success() && log.is_empty(), "{status}: {log}");

@@ -1,4 +1,4 @@
-//! Stores in a file when the disk is full and when the program is killed: a call that said `ok` is on disk.
+//! Stores in a file when the disk is full and when the program is killed: a call that returned `ok` is on disk.
 
 use super::*;
 use std::{path::Path, process::Output};
@@ -60,7 +60,7 @@ async fn found(serving: &Serving) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn what_a_store_said_is_there_after_the_program_was_killed() {
+async fn confirmed_writes_to_a_store_survive_when_the_program_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("stores");
     let options = ["--store", file.to_str().unwrap(), "--instances", "2"];
@@ -69,12 +69,12 @@ async fn what_a_store_said_is_there_after_the_program_was_killed() {
         let serving = Serving::start(inserting(1), &options).await;
         let there = found(&serving).await;
         assert!(kept.iter().all(|id| there.contains(id)), "round {round}: {} of {}", there.len(), kept.len());
-        // What was under way when the program was killed may be there as well.
+        // Inserts in progress when the program was killed may be there as well.
         kept = there;
         for _ in 0..10 {
             kept.push(inserted(&serving.ask("GET", "/i", "", "").await).unwrap());
         }
-        // More are under way while it is killed.
+        // More inserts are in progress while it is killed.
         let ask = async {
             loop {
                 match serving.try_ask("/i").await {
@@ -106,7 +106,7 @@ async fn unshare(folder: &Path, user: bool) -> std::io::Result<Output> {
 }
 
 #[tokio::test]
-async fn a_full_disk_fails_the_calls_that_meet_it_and_no_others() {
+async fn a_full_disk_fails_only_the_calls_that_need_space() {
     let folder = TempDir::new().unwrap();
     let mut wrapper = None;
     for flags in ["-m", "-rm"] {
@@ -122,7 +122,7 @@ async fn a_full_disk_fails_the_calls_that_meet_it_and_no_others() {
     // The program's own view of the folder.
     let seen = format!("/proc/{}/root{}/filler", serving.process(), folder.path().display());
     for _ in 0..3 {
-        // It fails where the disk is full.
+        // It fails when the disk is full.
         assert!(std::fs::write(&seen, vec![0; 16 << 20]).is_err());
         let mut failures = 0;
         for _ in 0..2000 {
@@ -138,7 +138,7 @@ async fn a_full_disk_fails_the_calls_that_meet_it_and_no_others() {
             }
         }
         assert_eq!(failures, 3, "the disk is never full: {} documents", kept.len());
-        // With room again the same program goes on, and nothing is lost.
+        // With free space again the same program continues, and nothing is lost.
         std::fs::remove_file(&seen).unwrap();
         kept.push(inserted(&serving.ask("GET", "/i", "", "").await).unwrap());
         assert_eq!(found(&serving).await, kept);

@@ -1,10 +1,10 @@
-//! Transports that are cancelled, whatever they are at.
+//! Transports that are cancelled, in every state.
 
 use crate::*;
 use std::time::Instant;
 
 #[tokio::test]
-async fn connections_are_cancelled_in_order_whatever_they_are_at() {
+async fn connections_are_cancelled_cleanly_in_every_state() {
     let (network, remote) = far().await;
     let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &remote, &[]).await;
     let (mut idle, mut read) = (dialer.connect().await, dialer.connect().await);
@@ -36,7 +36,7 @@ async fn a_connection_is_cancelled_while_its_peer_does_not_read() {
 }
 
 #[tokio::test]
-async fn a_connection_is_cancelled_in_order_while_its_caller_never_stops_sending() {
+async fn a_connection_is_cancelled_cleanly_while_its_caller_never_stops_sending() {
     let (network, remote) = far().await;
     let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &remote, &[]).await;
     let (mut caller, (mut far, _)) = (dialer.connect().await, soon(network.accept()).await.unwrap());

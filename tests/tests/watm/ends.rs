@@ -86,7 +86,7 @@ async fn without_a_half_close_the_end_of_one_direction_ends_both_and_loses_nothi
     let (listener, server) = far().await;
     let (blocking, on_tokio) = (transport_path("transport"), transport_path("async_transport"));
     let (tcp, websocket) = (Network::of("tcp://127.0.0.1:0"), Network::of("ws://127.0.0.1:0/t"));
-    // Transports of either kind that know none, and a network that has none.
+    // Transports of both kinds without half-close, and a network without it.
     for (module, network, options) in [
         (&blocking, &tcp, &[][..]),
         (&on_tokio, &tcp, &[]),
@@ -103,7 +103,7 @@ async fn without_a_half_close_the_end_of_one_direction_ends_both_and_loses_nothi
         };
         let (got, ()) = soon(async { tokio::join!(rest(&mut far), sends) }).await;
         assert!(got == bytes(SENT), "{} bytes arrived", got.len());
-        // And the other way round.
+        // The same in the opposite direction.
         let mut caller = chain.connect().await;
         let (mut far, _) = soon(listener.accept()).await.unwrap();
         let answers = async {

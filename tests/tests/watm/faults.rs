@@ -1,10 +1,10 @@
-//! Transports that misbehave, networks that are not there, and callers that there is no room for.
+//! Transports that misbehave, unreachable networks, and callers beyond the limit of descriptors.
 
 use crate::*;
 use futures_util::FutureExt;
 
 #[tokio::test]
-async fn a_worker_that_fails_or_never_ends_costs_its_connection_alone() {
+async fn a_worker_that_fails_or_never_ends_affects_only_its_connection() {
     let folder = tempfile::tempdir().unwrap();
     let server = echo().await;
     for (worker, said) in [
@@ -28,7 +28,7 @@ async fn a_worker_that_fails_or_never_ends_costs_its_connection_alone() {
 }
 
 #[tokio::test]
-async fn a_network_that_is_not_there_ends_the_caller_and_is_logged() {
+async fn an_unreachable_network_ends_the_caller_and_is_logged() {
     let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     for remote in [format!("tcp://{dead}"), format!("ws://{dead}/t")] {
         let dialer = Watm::start("dial", "tcp://127.0.0.1:0", &remote, &[]).await;
@@ -55,7 +55,7 @@ async fn without_descriptors_callers_wait_until_another_goes() {
         let limited = Command::new("prlimit").args(["--pid", &process, &format!("--nofile={most}:")]).status().await;
         assert!(limited.unwrap().success());
     };
-    // No number is left for a new one.
+    // No descriptor is left for a new caller.
     limit("3").await;
     let mut second = dialer.connect().await;
     second.write_all(b"?").await.unwrap();

@@ -1,8 +1,8 @@
-//! What connections cost on which nothing happens.
+//! The processor time of idle connections.
 
 use crate::*;
 
-/// A transport as those that always ask whether they can write: the version is a global, and its worker polls its three
+/// A transport that always polls for writing, as some do: the version is a global, and its worker polls its three
 /// descriptors for reading and two of them for writing.
 const EAGER: &str = r#"(module
     (import "env" "host_dial" (func $dial (result i32)))
@@ -75,7 +75,7 @@ async fn idle_connections_of_every_kind_take_less_than_a_hundredth_of_a_core() {
                 callers.push((caller, Some(far)));
             }
         }
-        // What is measured is what happens while nothing does. One that is awake takes all of a core.
+        // Measures the idle time. A transport that spins would use a whole core.
         let process = dialer.program.process();
         let before = kernel::processor_millis(process);
         tokio::time::sleep(Duration::from_secs(1)).await;

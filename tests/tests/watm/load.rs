@@ -1,4 +1,4 @@
-//! Many connections at once, and connections that break off. `LOAD_CONNECTIONS` and `LOAD_BYTES` in the environment ask for
+//! Many connections at once, and connections that are reset. `LOAD_CONNECTIONS` and `LOAD_BYTES` in the environment ask for
 //! more of them.
 
 use crate::*;
@@ -23,7 +23,7 @@ fn random(seed: usize) -> impl Iterator<Item = u8> {
 async fn nothing_is_left(programs: &[Watm], before: &[usize]) {
     for (watm, before) in programs.iter().zip(before) {
         let process = watm.program.process();
-        // A connection that is left behind stays for good; a busy machine only takes its time.
+        // A leaked connection stays forever; a busy machine is only slow.
         let left = format!("{} has descriptors left", watm.at);
         comes_true_within(Duration::from_secs(60), &left, || kernel::descriptors(process) <= before + 1).await;
     }

@@ -1,4 +1,4 @@
-//! WATM transports in the program: every role, over TCP and over WebSockets, and what can go wrong on the way.
+//! WATM transports in the program: every role, over TCP and over WebSockets, and their failures.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -56,11 +56,11 @@ impl Watm {
     }
 }
 
-/// What a network between transports is made of.
+/// The kind of network between transports.
 struct Network {
     /// Where to listen on it.
     at: &'static str,
-    /// The options of whoever listens, and of whoever dials.
+    /// The options of the listening side, and of the dialling side.
     accepting: Vec<String>,
     dialling: Vec<String>,
     _certificates: Option<Authority>,

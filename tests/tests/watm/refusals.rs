@@ -1,9 +1,9 @@
-//! What cannot work is refused with a reason.
+//! Command lines that cannot work are refused with a reason.
 
 use crate::*;
 
 #[tokio::test]
-async fn what_cannot_work_is_refused_with_a_reason() {
+async fn command_lines_that_cannot_work_are_refused_with_a_reason() {
     let folder = tempfile::tempdir().unwrap();
     let path = transport_path("transport");
     let module = path.to_str().unwrap();

@@ -63,7 +63,7 @@ fn held(programs: &[Watm]) -> Vec<usize> {
 async fn nothing_is_left(programs: &[Watm], before: &[usize]) {
     for (watm, before) in programs.iter().zip(before) {
         let process = watm.program.process();
-        // A connection that is left behind stays for good; a busy machine only takes its time.
+        // A leaked connection stays forever; a busy machine is only slow.
         let left = format!("{} has descriptors left", watm.at);
         comes_true_within(Duration::from_secs(60), &left, || kernel::descriptors(process) <= before + 1).await;
     }

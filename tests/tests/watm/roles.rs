@@ -1,4 +1,4 @@
-//! Every role, over TCP and over WebSockets: what goes in comes out.
+//! Every role, over TCP and over WebSockets: bytes arrive unchanged.
 
 use crate::*;
 
@@ -27,7 +27,7 @@ async fn every_role_carries_bytes_over_tcp_and_over_websockets() {
 }
 
 #[tokio::test]
-async fn what_goes_over_the_network_is_what_the_transport_makes_of_it() {
+async fn the_network_carries_the_output_of_the_transport() {
     let folder = tempfile::tempdir().unwrap();
     let reverse = config(&folder, "reverse");
     let (network, remote) = far().await;
@@ -38,7 +38,7 @@ async fn what_goes_over_the_network_is_what_the_transport_makes_of_it() {
     let mut got = [0; 3];
     soon(far.read_exact(&mut got)).await.unwrap();
     assert_eq!(got, [128, 64, 192]);
-    // A peer that goes ends the caller's connection too.
+    // When the peer leaves, the caller's connection ends too.
     drop(far);
     assert!(rest(&mut caller).await.is_empty());
     dialer.end().await;
