@@ -1,4 +1,4 @@
-//! The chart of a run: how fast each contender is beside a native client.
+//! The chart of a run: the speed of each contender relative to a native client.
 
 use crate::{contenders::Contender, report::Report};
 use std::fmt::Write;
@@ -7,7 +7,7 @@ const ROW: usize = 16;
 const LABEL: usize = 230;
 const WIDTH: usize = 860;
 
-/// The cases that are shown, as they are called in the report.
+/// The cases in the chart, by their names in the report.
 const CASES: [&str; 5] =
     ["ping-pong, 64 B", "ping-pong, 64 KiB", "plain loop, 64 B", "plain loop, 1 MiB", "bursts, 64 B"];
 

@@ -1,4 +1,4 @@
-//! Who is measured, and how each is started.
+//! The contenders, and how each is started.
 
 use crate::{
     guest_path,
@@ -8,18 +8,18 @@ use crate::{
 use anyhow::{Context, Result};
 use std::{path::Path, process::Command};
 
-/// Who is measured.
+/// A contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Contender {
-    /// A guest in the program as it is shipped.
+    /// A guest in the release build of the program.
     Guest,
     /// A guest of a host that has calls for many messages.
     GuestBatches,
-    /// Guests of a host that gives each connection an instance of its own.
+    /// Guests of a host that runs an instance for each connection.
     Instances,
-    /// tokio-tungstenite with a flush for each message: what a native client is.
+    /// tokio-tungstenite with a flush for each message: the native client that others are compared with.
     Native,
-    /// The same with *ring* for TLS, where all others have aws-lc-rs.
+    /// The same with *ring* for TLS; all others use aws-lc-rs.
     NativeRing,
     /// tokio-tungstenite with one flush for many messages.
     NativeBursts,
@@ -29,9 +29,9 @@ pub(crate) enum Contender {
     InGuest,
     /// TCP without WebSockets, and without anything between.
     Tcp,
-    /// A relay that hands bytes on.
+    /// A relay that forwards bytes.
     Relay,
-    /// A transport module in the program that hands bytes on, and one that reverses their bits.
+    /// A transport module in the program that forwards bytes, and one that inverts their bits.
     PlainTransport,
     ReversingTransport,
 }
@@ -55,7 +55,7 @@ impl Contender {
         }
     }
 
-    /// What does the jobs, where the contender does them itself.
+    /// The process that does the jobs, if the contender does them itself.
     pub(crate) fn start(self, processors: Processors, authority: &Path) -> Result<Process> {
         let native = |name: &str| Process::own(processors, Place::Measured, &["native", name]);
         match self {
@@ -76,7 +76,7 @@ impl Contender {
             Contender::FastWebsockets => native("fastwebsockets"),
             Contender::TokioWebsockets => native("tokio-websockets"),
             Contender::Tcp => native("raw"),
-            // What is measured stands between this client and its server.
+            // The contender is between this client and its server.
             Contender::Relay | Contender::PlainTransport | Contender::ReversingTransport => {
                 Process::own(processors, Place::Peer, &["native", "raw"])
             }

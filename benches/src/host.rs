@@ -1,4 +1,4 @@
-//! Hosts of the measurements' own, for what the program does not do: a guest with a WebSocket library of its own on
+//! The benchmark's own hosts, for cases that the program does not support: a guest with its own WebSocket library on
 //! the host's TCP, and many instances at once.
 
 use crate::guest_path;
@@ -27,10 +27,10 @@ use wasmtime_wasi::{
 use websocket_connection::{Connection, Message};
 use websocket_provider::{Endpoint, Settings, WebsocketCtx, WebsocketCtxView, WebsocketView};
 
-/// How long what has begun takes to come to rest.
+/// How long to wait until started work has settled.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// As many instances as any measurement has.
+/// The most instances of any benchmark.
 const MOST_INSTANCES: u32 = 6000;
 
 #[derive(Clone)]
@@ -62,14 +62,14 @@ impl Host {
         Host::with(guest, |_| Ok(()))
     }
 
-    /// A host that has more than the program has.
+    /// A host with more interfaces than the program.
     fn with(guest: &str, add: impl FnOnce(&mut Linker<Data>) -> Result<()>) -> Result<Host> {
         let mut pool = PoolingAllocationConfig::default();
         pool.total_component_instances(MOST_INSTANCES).total_core_instances(4 * MOST_INSTANCES);
         pool.total_memories(MOST_INSTANCES).total_tables(4 * MOST_INSTANCES).total_stacks(MOST_INSTANCES);
         // An address space for each, of which a guest uses what it needs.
         pool.max_memory_size(16 << 20);
-        // What an instance leaves is cleared for the next one, without giving it back to the kernel.
+        // Memory of an instance is cleared for the next one, without returning it to the kernel.
         pool.linear_memory_keep_resident(128 << 10).table_keep_resident(16 << 10).async_stack_keep_resident(64 << 10);
         pool.pagemap_scan(Enabled::Auto);
         let mut config = Config::new();
@@ -104,7 +104,7 @@ fn runtime() -> Result<Runtime> {
     Ok(Builder::new_multi_thread().enable_all().build()?)
 }
 
-/// Runs the guest with a library of its own, which does the jobs.
+/// Runs the guest with its own library, which does the jobs.
 pub(crate) fn sockets() -> Result<()> {
     let host = Host::new("bench-sockets")?;
     let wasi = WasiCtx::builder().inherit_stdio().allow_tcp(true).inherit_network().build();
@@ -256,7 +256,7 @@ async fn hold(host: &Host, target: &Target, count: usize) -> Result<JoinSet<Resu
     while active(&host.endpoint) < count as u64 {
         sleep(SETTLE).await;
     }
-    // Whoever has its connection waits a moment later.
+    // The instance whose connection this is waits a moment later.
     sleep(SETTLE).await;
     Ok(held)
 }

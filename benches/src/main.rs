@@ -1,4 +1,4 @@
-//! Measures guests of this host beside what else there is, in one run on loopback. `bench` is what people call; the
+//! Compares guests of this host with the alternatives, in one run on loopback. People call `bench`; the
 //! other subcommands are the processes that it starts.
 
 mod chart;
@@ -72,7 +72,7 @@ fn command() -> Command {
 fn main() -> Result<()> {
     let matches = command().get_matches();
     if !matches!(matches.subcommand(), Some(("native", _))) {
-        // What the program has as well; a native client has its own.
+        // The same as in the program; a native client has its own.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     }
     let argument = |matches: &ArgMatches, name| matches.get_one::<String>(name).cloned().context("clap requires it");
@@ -131,7 +131,7 @@ fn write(folder: &Path, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// The program that is measured, which is built with this one.
+/// The program under test, which is built together with this one.
 fn program_path() -> Result<PathBuf> {
     built("websocket-provider")
 }
@@ -144,7 +144,7 @@ fn transport_path(name: &str) -> Result<PathBuf> {
     built(&format!("../wasm32-wasip1/release/{name}.wasm"))
 }
 
-/// What `make bench` has built, by its path from this program's folder.
+/// A file that `make bench` has built, by its path relative to this program's folder.
 fn built(path: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(path);
     ensure!(path.exists(), "{} is missing: run `make bench`, which builds it", path.display());

@@ -1,4 +1,4 @@
-//! What is measured, with whom, and how much of it.
+//! The cases, their contenders, and the number of messages.
 
 use crate::contenders::Contender::{
     self, FastWebsockets, Guest, GuestBatches, InGuest, Instances, Native, NativeBursts, NativeRing, PlainTransport,
@@ -9,7 +9,7 @@ use bench_exchange::Mode;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// One exchange, with everyone who takes part.
+/// One exchange, with its contenders.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) mode: Mode,
@@ -22,7 +22,7 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// How it is called in tables.
+    /// The name in tables.
     pub(crate) fn name(&self) -> String {
         let mode = match self.mode {
             Mode::PingPong => "ping-pong",
@@ -48,7 +48,7 @@ fn size(bytes: usize) -> String {
     }
 }
 
-/// How many messages of each size a round has: about a fifth of a second's worth.
+/// How many messages of each size a round has: enough for about a fifth of a second.
 fn counts(mode: Mode) -> [(usize, u64); 4] {
     let counts = match mode {
         Mode::PingPong => [5000, 5000, 2000, 150],

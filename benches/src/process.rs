@@ -1,5 +1,5 @@
-//! The processes of a run: started on a processor of their own, told what to do line by line, and weighed by what the
-//! operating system says of them.
+//! The processes of a run: each starts on its own processor, reads commands line by line, and is measured with figures of the
+//! operating system.
 
 use anyhow::{Context, Result, bail};
 use bench_exchange::{Job, Sample};
@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-/// How long what has ended takes to be cleared away, before the next is measured.
+/// How long to wait after a process has ended, before the next is measured.
 const SETTLE: Duration = Duration::from_millis(20);
 
 /// Where processes are placed.
@@ -24,11 +24,11 @@ const SETTLE: Duration = Duration::from_millis(20);
 pub(crate) enum Place {
     /// With the servers.
     Peer,
-    /// With whoever is measured.
+    /// With the contenders.
     Measured,
 }
 
-/// The two processors that places stand for; none where there are fewer, or on request.
+/// The processors of the two places; `None` if there are fewer, or on request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Processors(Option<[usize; 2]>);
 
@@ -69,7 +69,7 @@ pub(crate) struct Process {
     lines: Lines<BufReader<ChildStdout>>,
 }
 
-/// What a job took.
+/// The cost of a job.
 #[derive(Debug, Clone)]
 pub(crate) struct Measured {
     pub(crate) sample: Sample,
@@ -102,7 +102,7 @@ impl Process {
         writeln!(self.input, "{line}").with_context(|| format!("{} has ended", self.name))
     }
 
-    /// Has it prepare a job.
+    /// Makes it prepare a job.
     pub(crate) fn prepare(&mut self, job: &Job) -> Result<()> {
         self.tell(&serde_json::to_string(job)?)?;
         match self.line()?.as_str() {
@@ -111,13 +111,13 @@ impl Process {
         }
     }
 
-    /// Has it do the job that it has prepared.
+    /// Makes it do the prepared job.
     pub(crate) fn go(&mut self) -> Result<Sample> {
         self.tell("go")?;
         Ok(serde_json::from_str(&self.line()?)?)
     }
 
-    /// Has it do a job, and weighs it, or the process behind which it stands.
+    /// Makes it do a job, and measures it, or the relay or transport between it and the server.
     pub(crate) fn measure(&mut self, job: &Job, behind: Option<&Process>) -> Result<Measured> {
         self.prepare(job)?;
         sleep(SETTLE);
@@ -150,7 +150,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It fails only for what has ended already.
+        // It fails only for a process that has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,9 +1,9 @@
-//! A relay over TCP, as one writes it with tokio: what a transport's relaying is held against.
+//! A typical relay over TCP with tokio, which transports are compared with.
 
 use anyhow::{Context, Result};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Hands on between its own port, which it says in its first line, and `remote`.
+/// Forwards bytes between its own port, which it prints in its first line, and `remote`.
 pub(crate) fn run(remote: &str) -> Result<()> {
     let remote = remote.strip_prefix("tcp://").context("only tcp:// here")?.to_owned();
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {

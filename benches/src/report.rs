@@ -1,25 +1,25 @@
-//! What a run has found: as tables to read, and as JSON to keep.
+//! The results of a run, as tables and as JSON.
 
 use crate::{contenders::Contender, process::Measured, targets};
 use bench_exchange::Sample;
 use serde::{Serialize, Serializer};
 use std::fmt::Write;
 
-/// What one contender took for one case, round by round.
+/// The cost of one case for one contender, round by round.
 #[derive(Debug, Serialize)]
 pub(crate) struct Row {
     pub(crate) case: String,
     pub(crate) contender: Contender,
-    /// Nanoseconds for a message, or for whatever is counted.
+    /// Nanoseconds for a message, or for another counted unit.
     pub(crate) nanos: Vec<f64>,
     /// Nanoseconds of processor time for the same.
     pub(crate) cpu: Vec<f64>,
-    /// Percentiles of trips, in nanoseconds, where each was timed.
+    /// Percentiles of round trips, in nanoseconds, if each was timed.
     pub(crate) p50: Vec<f64>,
     pub(crate) p99: Vec<f64>,
 }
 
-/// A figure that is taken once.
+/// A figure that is measured once.
 #[derive(Debug, Serialize)]
 pub(crate) struct Figure {
     pub(crate) case: String,
@@ -36,7 +36,7 @@ pub(crate) enum Unit {
     Share,
 }
 
-/// Everything that a run has found.
+/// All results of a run.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     /// Whether servers and contenders had a processor each.
@@ -60,7 +60,7 @@ impl Row {
         Row { case, contender, nanos: Vec::new(), cpu: Vec::new(), p50: Vec::new(), p99: Vec::new() }
     }
 
-    /// Adds a round in which `count` were counted.
+    /// Adds a round with `count` units.
     pub(crate) fn add(&mut self, measured: &Measured, count: u64) {
         let Sample { nanos, p50, p99 } = measured.sample;
         self.nanos.push(nanos as f64 / count as f64);
@@ -69,12 +69,12 @@ impl Row {
         self.p99.extend(p99.map(|nanos| nanos as f64));
     }
 
-    /// How fast it is beside another, round by round: 2 is twice as fast.
+    /// Its speed relative to another contender, round by round: 2 is twice as fast.
     pub(crate) fn speed(&self, other: &Row) -> Option<f64> {
         median(&ratios(&other.nanos, &self.nanos))
     }
 
-    /// How much processor time it takes beside another.
+    /// Its processor time relative to another contender.
     pub(crate) fn cost(&self, other: &Row) -> Option<f64> {
         median(&ratios(&self.cpu, &other.cpu))
     }
@@ -90,7 +90,7 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some((sorted.get(sorted.len().checked_sub(1)? / 2)? + sorted.get(sorted.len() / 2)?) / 2.0)
 }
 
-/// Half of what lies between the slowest and the fastest round, as a share of the median.
+/// Half of the difference between the slowest and the fastest round, as a fraction of the median.
 fn spread(values: &[f64]) -> Option<f64> {
     let (least, most) =
         values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)));

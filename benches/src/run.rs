@@ -1,5 +1,5 @@
-//! One run: every contender of a case in each round, one after the other, so that what the machine does meanwhile
-//! concerns all of them.
+//! One run: every contender of a case in each round, one after the other, so that other load on the machine
+//! affects all of them.
 
 use crate::{
     contenders::{Contender, between},
@@ -13,15 +13,15 @@ use anyhow::{Context, Result};
 use bench_exchange::{Job, Mode, Target};
 use std::{collections::BTreeMap, time::Duration};
 
-/// How much of the plan is done: for figures, or only to see that it can be done.
+/// How much of the plan to run: all of it, or only enough to check that it runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Extent {
     pub(crate) rounds: usize,
-    /// What rounds are multiplied by in a case that targets depend on.
+    /// The factor for the number of rounds in a case that targets depend on.
     pub(crate) repeats: usize,
-    /// What every count of messages is divided by.
+    /// The divisor for every count of messages.
     pub(crate) divisor: u64,
-    /// Idle connections, and instances, whose memory is taken.
+    /// How many idle connections, and instances, the memory is measured for.
     pub(crate) held: [usize; 2],
 }
 
@@ -53,7 +53,7 @@ impl Run {
         Ok(rows)
     }
 
-    /// The same, where something stands between the client and its server.
+    /// The same with a relay or a transport between the client and its server.
     pub(crate) fn relay(&mut self, case: &Case) -> Result<Vec<Row>> {
         let remote = self.target(Contender::Tcp, case);
         let mut between_them = Vec::new();
@@ -82,7 +82,7 @@ impl Run {
             Job::Exchange { target, mode, size, count, connections }
         };
         let process = self.process(who)?;
-        // What has just been connected is not yet as fast as it will be.
+        // A new connection is slower at first.
         let warmed = process.measure(&of((count / 10).max(1)), None);
         let measured = warmed.and_then(|_| process.measure(&of(count), behind));
         measured.with_context(|| format!("{} in \"{}\"", who.name(), case.name()))
@@ -154,7 +154,7 @@ impl Run {
         ];
         for (who, what) in kinds {
             for connections in self.extent.held {
-                // A process of its own: what others have used is not given back.
+                // A separate process: memory that earlier cases used is not returned.
                 let mut process = who.start(self.processors, &self.addresses.authority)?;
                 let target = Target { url: format!("{}/echo", self.addresses.ws), authority: None };
                 let hold = |connections| Job::Hold { target: target.clone(), size: 0, connections };
@@ -174,7 +174,7 @@ impl Run {
         Ok(figures)
     }
 
-    /// What a connection through a relay or a transport costs, before and between its messages.
+    /// The cost of a connection through a relay or a transport, before and between its messages.
     pub(crate) fn relayed_connections(&mut self) -> Result<(Vec<Row>, Vec<Figure>)> {
         let (count, held) = (500 / self.extent.divisor, self.extent.held[0]);
         let (mut rows, mut figures) = (Vec::new(), Vec::new());

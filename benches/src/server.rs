@@ -19,7 +19,7 @@ use tokio_tungstenite::{
     },
 };
 
-/// After how many bytes each time the peer of raw TCP sends one back.
+/// After every this many bytes, the peer of raw TCP sends one back.
 pub(crate) const RECEIPT: u64 = 1 << 20;
 
 /// Where the server listens.
@@ -33,7 +33,7 @@ pub(crate) struct Addresses {
     pub(crate) tcp_source: String,
 }
 
-/// Serves until the process is killed; says where in its first line.
+/// Serves until the process is killed; prints the address in its first line.
 pub(crate) fn run() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -61,7 +61,7 @@ pub(crate) fn run() -> Result<()> {
     })
 }
 
-/// Serves each connection in a task; gives the port.
+/// Serves each connection in a task; returns the port.
 async fn listen<F>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Result<u16>
 where
     F: Future<Output = Result<()>> + Send + 'static,
@@ -73,7 +73,7 @@ where
             match listener.accept().await {
                 Ok((tcp, _)) => {
                     let _ = tcp.set_nodelay(true);
-                    // How a connection ends is the contender's to report.
+                    // The contender reports how a connection ends.
                     tokio::spawn(serve(tcp));
                 }
                 Err(error) => eprintln!("the server cannot accept: {error}"),

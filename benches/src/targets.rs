@@ -1,4 +1,4 @@
-//! What a guest is to reach beside others, checked after each run.
+//! The performance targets for guests, checked after each run.
 
 use crate::{
     contenders::Contender::{self, Guest, InGuest, Instances, Native, NativeBursts},
@@ -6,7 +6,7 @@ use crate::{
 };
 use std::fmt;
 
-/// One line of the list, with what a run reached.
+/// One line of the list, with the result of a run.
 pub(crate) struct Judged {
     what: String,
     wanted: String,
@@ -21,7 +21,7 @@ impl fmt::Display for Judged {
     }
 }
 
-/// Speed beside another, in the same case: at least this.
+/// Speed relative to another contender, in the same case: at least this.
 const SPEED: [(&str, Contender, Contender, f64); 13] = [
     ("ping-pong, 64 B", Guest, Native, 0.97),
     ("ping-pong, 1 KiB", Guest, Native, 0.97),
@@ -38,7 +38,7 @@ const SPEED: [(&str, Contender, Contender, f64); 13] = [
     ("connect and close, one after the other", Guest, Native, 0.9),
 ];
 
-/// Processor time beside another: at most this.
+/// Processor time relative to another contender: at most this.
 const COST: [(&str, Contender, Contender, f64); 2] =
     [("ping-pong, 64 B", Guest, Native, 1.1), ("ping-pong, 1 KiB", Guest, Native, 1.1)];
 
@@ -70,12 +70,12 @@ pub(crate) fn are_at_stake_in(case: &str) -> bool {
     SPEED.iter().chain(&COST).any(|(at, ..)| *at == case)
 }
 
-/// Holds a report against the list.
+/// Compares a report with the list.
 pub(crate) fn judge(report: &Report) -> Vec<Judged> {
     let row = |case: &str, who: Contender| -> Option<&Row> {
         report.websockets.iter().find(|row| row.case == case && row.contender == who)
     };
-    // Cases that were left out have no rows.
+    // Cases that were not run have no rows.
     let both = |case, who, other| row(case, who).zip(row(case, other));
     let speeds = SPEED.iter().filter_map(|(case, who, other, least)| {
         let speed = both(case, *who, *other).and_then(|(this, other)| this.speed(other))?;

@@ -1,4 +1,4 @@
-//! Guests that a test builds, as their authors do.
+//! Guests that a test builds in the way that their authors build them.
 
 use crate::{program::target, skipped};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub async fn build_guest(name: &str, folder: &Path, source: &str) -> PathBuf {
     std::fs::create_dir_all(folder.join("src")).expect("the folder can be written");
     std::fs::write(folder.join("Cargo.toml"), manifest).expect("the manifest can be written");
     std::fs::write(folder.join("src/lib.rs"), source).expect("the source can be written");
-    // What the workspace has locked and fetched is enough: cargo drops what the guest does not need.
+    // The workspace's lock file and downloads suffice: cargo drops packages that the guest does not need.
     std::fs::copy(root.join("Cargo.lock"), folder.join("Cargo.lock")).expect("the workspace has a lock file");
     let target = target().join("test-guests");
     let mut cargo = Command::new(env!("CARGO"));
@@ -26,7 +26,7 @@ pub async fn build_guest(name: &str, folder: &Path, source: &str) -> PathBuf {
     target.join("wasm32-wasip2/debug").join(name.replace('-', "_")).with_extension("wasm")
 }
 
-/// Builds the guest in AssemblyScript into this folder; `None` where its compiler is not installed.
+/// Builds the guest in AssemblyScript into this folder; `None` if its compiler is not installed.
 pub async fn build_assembly_guest(into: &Path) -> Option<PathBuf> {
     let compiler = target().join("assembly/node_modules/assemblyscript/bin/asc.js");
     if !compiler.exists() {
@@ -40,7 +40,7 @@ pub async fn build_assembly_guest(into: &Path) -> Option<PathBuf> {
     Some(file)
 }
 
-/// Copies a project, without what was built in it.
+/// Copies a project without its build output.
 pub fn copy_project(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).expect("the copy can be made");
     for entry in std::fs::read_dir(from).expect("the project can be read") {
@@ -51,7 +51,7 @@ pub fn copy_project(from: &Path, to: &Path) {
                 copy_project(&path, &copy);
             }
         } else {
-            // A link is copied as what it is, as `cp -R` does.
+            // A link is copied as a link, as with `cp -R`.
             match std::fs::read_link(&path) {
                 Ok(link) => std::os::unix::fs::symlink(link, &copy).expect("the link can be copied"),
                 Err(_) => std::fs::copy(&path, &copy).map(drop).expect("the file can be copied"),

@@ -1,4 +1,4 @@
-//! Small components in text, for what no guest of a language would do.
+//! Small components in text format, for behaviour that no compiler produces.
 
 /// A component that exports `test:text/NAME` for every name, with this body of `call`.
 pub fn component(names: &[&str], body: &str) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! A host of the tests' own around the library, for what must be counted in one process.
+//! The tests' own host around the library, for tests that count resources within one process.
 
 use crate::{guest, probe::Probe, second_host};
 use std::{sync::Arc, thread, time::Duration};
@@ -17,7 +17,7 @@ use wasmtime_wasi::{
 };
 use websocket_provider::{Endpoint, Settings, WebsocketCtx, WebsocketCtxView, WebsocketView};
 
-/// How long a guest may compute before others on its thread have a turn.
+/// How long a guest may compute before it yields to others on its thread.
 const TIME_SLICE: Duration = Duration::from_millis(10);
 
 /// A host that runs any number of guests, each in a store of its own.
@@ -34,12 +34,12 @@ pub struct Guest {
     pre: Arc<CommandPre<Data>>,
 }
 
-/// What ends a guest that does not end by itself: with a trap, each of them.
+/// Limits that end a guest with a trap.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits {
     /// Bytes of one memory.
     pub memory: Option<usize>,
-    /// Time slices from its start, whoever computes in them.
+    /// Time slices since its start, whichever guest computes in them.
     pub time_slices: Option<u64>,
 }
 
@@ -93,7 +93,7 @@ impl Host {
         Guest::new(&self.linker, &guest(name))
     }
 
-    /// A guest, and how it ends: with an error where it trapped.
+    /// Starts the guest `probe`. The task returns an error if the guest trapped.
     pub fn probe(&self) -> (Probe, JoinHandle<wasmtime::Result<()>>) {
         self.probe_of(&self.endpoint.for_guest())
     }
@@ -108,7 +108,7 @@ impl Host {
         (Probe::over(Box::new(input), Box::new(output)), running)
     }
 
-    /// Where the host's connections come from.
+    /// The endpoint of the host's connections.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }

@@ -1,4 +1,4 @@
-//! What the kernel knows of sockets and processes, counted rather than assumed.
+//! The kernel's figures about sockets and processes.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -25,7 +25,7 @@ pub fn sockets() -> Vec<Socket> {
 fn socket(line: &str) -> Option<Socket> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (unsent, unread) = fields[4].split_once(':')?;
-    // Listening, or of nobody any more.
+    // Listening, or no longer owned by a process.
     if fields[3] == "0A" || fields[9] == "0" {
         return None;
     }

@@ -1,5 +1,5 @@
 //! What the end-to-end tests share: the program and the guests that `make build` has built, and
-//! servers of another maker to talk to.
+//! third-party servers to talk to.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -28,7 +28,7 @@ pub use test_peer::soon;
 
 use std::io::Write;
 
-/// Says in one line, past what the test harness keeps to itself, why a test proves nothing here. Where
+/// Prints in one line, past the output capture of the test harness, why a test is skipped. If
 /// `REQUIRE_PEERS` is set, as in CI, that is a failure.
 pub fn skipped(why: &str) {
     assert!(std::env::var_os("REQUIRE_PEERS").is_none(), "REQUIRE_PEERS is set, and {why}");

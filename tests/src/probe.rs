@@ -17,7 +17,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A guest that waits for what it is told to do.
+/// A guest that waits for commands.
 pub struct Probe {
     input: Box<dyn AsyncWrite + Send + Unpin>,
     output: Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
@@ -57,14 +57,14 @@ impl Probe {
         Probe { input, output: BufReader::new(output).lines(), program: None }
     }
 
-    /// Tells the guest what to do; [`Probe::answer`] is what came of it.
+    /// Sends a command to the guest; [`Probe::answer`] returns the result.
     pub async fn ask(&mut self, ask: &Ask) {
         let mut line = serde_json::to_vec(ask).expect("an ask is JSON");
         line.push(b'\n');
         soon(self.input.write_all(&line)).await.expect("the guest listens");
     }
 
-    /// What came of the last ask.
+    /// The result of the last command.
     pub async fn answer(&mut self) -> Answer {
         match soon(self.output.next_line()).await.expect("its output can be read") {
             Some(line) => serde_json::from_str(&line).expect("the probe answers in its protocol"),
@@ -118,7 +118,7 @@ impl Probe {
         }
     }
 
-    /// What `receive` gives next, however often it has nothing yet.
+    /// The next result of `receive` other than `none`.
     pub async fn receive(&mut self, on: u32) -> Result<Message, Failure> {
         loop {
             if let Some(message) = self.receive_once(on).await.transpose() {
@@ -178,14 +178,14 @@ impl Probe {
         child.id().expect("it runs")
     }
 
-    /// Sends Ctrl-C to the program; gives how it ended and its log.
+    /// Sends SIGINT to the program; returns how it ended and its log.
     pub async fn interrupt(mut self) -> (ExitStatus, String) {
         let (child, _) = self.program.as_ref().expect("it runs in the program");
         interrupt(child).await;
         self.ended().await
     }
 
-    /// Ends the guest's input, and so the guest; gives how the program ended and its log.
+    /// Ends the guest's input, and so the guest; returns how the program ended and its log.
     pub async fn end(mut self) -> (ExitStatus, String) {
         self.input = Box::new(tokio::io::sink());
         self.ended().await

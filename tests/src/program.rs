@@ -1,4 +1,4 @@
-//! The program under test, as a person runs it.
+//! The program under test, run as a user runs it.
 
 use crate::second_host;
 use std::{
@@ -23,7 +23,7 @@ fn built(path: PathBuf) -> PathBuf {
     path
 }
 
-/// What the program logs: warnings, and not that a compilation takes long, as it does on a busy machine.
+/// The program logs warnings, but not the message about a long compilation, which is common on a busy machine.
 const LEVEL: &str = "warn";
 
 /// A command line of the program, without colours, secrets of the environment or standard input, and with a cache of the
@@ -36,7 +36,7 @@ pub fn program() -> Command {
     command
 }
 
-/// Where a guest of this workspace is.
+/// The path of a guest of this workspace.
 pub fn guest_path(name: &str) -> PathBuf {
     built(target().join("wasm32-wasip2/release").join(name).with_extension("wasm"))
 }
@@ -47,12 +47,12 @@ pub fn core_guest(name: &str) -> Vec<u8> {
     std::fs::read(file).expect("a guest can be read")
 }
 
-/// Where a transport of this workspace is.
+/// The path of a transport of this workspace.
 pub fn transport_path(name: &str) -> PathBuf {
     built(target().join("wasm32-wasip1/release").join(name).with_extension("wasm"))
 }
 
-/// Where an example of this workspace's libraries is; testing the workspace builds them.
+/// The path of an example of this workspace's libraries; testing the workspace builds them.
 pub fn example_path(name: &str) -> PathBuf {
     built(target().join("debug/examples").join(name))
 }
@@ -62,7 +62,7 @@ pub fn guest(name: &str) -> Vec<u8> {
     std::fs::read(guest_path(name)).expect("a guest can be read")
 }
 
-/// Standard error without the line that says that a compilation takes long: on a busy machine, each does.
+/// Standard error without the line about a long compilation, which is common on a busy machine.
 pub fn without_progress(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     text.split_inclusive('\n').filter(|line| !line.contains("websocket_provider::compile: compiling ")).collect()
@@ -153,7 +153,7 @@ impl Running {
         Running { child, lines: BufReader::new(stdout).lines(), errors: BufReader::new(stderr), log: String::new() }
     }
 
-    /// The rest of the next line that begins with `prefix`.
+    /// Returns the remainder of the next line that begins with `prefix`.
     pub async fn line(&mut self, prefix: &str) -> String {
         loop {
             let line = crate::soon(self.lines.next_line()).await.expect("its output can be read");
@@ -164,7 +164,7 @@ impl Running {
         }
     }
 
-    /// Waits until a line of its log has this.
+    /// Waits until a line of its log contains this.
     pub async fn logs(&mut self, part: &str) {
         while !self.log.lines().last().is_some_and(|line| line.contains(part)) {
             let read = crate::soon(self.errors.read_line(&mut self.log)).await.expect("its errors can be read");
@@ -177,7 +177,7 @@ impl Running {
         self.child.id().expect("it runs")
     }
 
-    /// Sends the signal of Ctrl-C; gives the exit status and what was logged.
+    /// Sends SIGINT, as Ctrl-C does; returns the exit status and the log.
     pub async fn interrupt(self) -> (ExitStatus, String) {
         self.signal("INT").await;
         self.ended().await
@@ -188,7 +188,7 @@ impl Running {
         signal(&self.child, name).await;
     }
 
-    /// Waits for its end; gives the exit status and what was logged.
+    /// Waits for its end; returns the exit status and the log.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let status = crate::soon(async {
             self.errors.read_to_string(&mut self.log).await.expect("its errors can be read");

@@ -15,9 +15,9 @@ fn folder() -> Option<OsString> {
     std::env::var_os(VARIABLE)
 }
 
-/// Fails a test that needs the program or a host in Rust, where the tests are to run on the second host.
+/// Fails a test that needs the program or a host in Rust, if the tests run on the second host.
 pub fn must_not_run() {
-    assert!(folder().is_none(), "this test is of the host in Rust alone");
+    assert!(folder().is_none(), "this test needs the host in Rust");
 }
 
 /// A command line of the second host with these options; `None` where tests run on the program.
@@ -32,14 +32,14 @@ pub fn command_of(guest: &Path, options: &[&str]) -> Command {
     command
 }
 
-/// Makes JavaScript of a guest; gives its folder, or `None` where something for it is missing.
+/// Compiles a guest to JavaScript; returns its folder, or `None` if a tool is missing.
 pub async fn transpile(guest: &Path) -> Option<PathBuf> {
     let installed = target().join("second-host");
     if !installed.join("node_modules/@bytecodealliance/jco-transpile").exists() {
         skipped("the second host is missing: scripts/peers installs it, and says what that needs");
         return None;
     }
-    // Within what is installed: what it imports is found from where it lies.
+    // Within the folder of the installed packages, so that its imports are found.
     let name: Vec<_> = guest.components().rev().take(2).map(|part| part.as_os_str().to_string_lossy()).collect();
     let folder = installed.join(name.join("-"));
     let output = node("transpile.mjs").arg(guest).arg(&folder).stdin(Stdio::null()).output();

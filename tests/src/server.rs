@@ -18,14 +18,14 @@ use tokio_tungstenite::{
     },
 };
 
-/// What the server does with messages.
+/// How the server reacts to messages.
 #[derive(Clone)]
 pub enum Behaviour {
     /// Sends text and binary back.
     Echo,
     /// Answers the first message with this one.
     Answer(Message),
-    /// Reads and says nothing.
+    /// Reads and sends nothing.
     Silent,
     /// Drops the connection, without a close frame, after the first message.
     Drop,
@@ -36,7 +36,7 @@ pub enum Behaviour {
 pub enum Seen {
     /// The opening handshake: the request's header fields by name, in lower case.
     Opened(Vec<(String, String)>),
-    /// A message that is no close frame.
+    /// A message other than a close frame.
     Message(Message),
     /// A close frame.
     Closed(Option<CloseFrame>),
@@ -74,7 +74,7 @@ impl Server {
         Server { url: format!("{scheme}://localhost:{port}/"), seen, task }
     }
 
-    /// What it sees next.
+    /// The next thing that it sees.
     pub async fn seen(&mut self) -> Seen {
         crate::soon(self.seen.recv()).await.expect("the server runs")
     }
@@ -88,7 +88,7 @@ impl Server {
         }
     }
 
-    /// Asserts that the next so many connections that close do so with the code of those who go away.
+    /// Asserts that this many of the next connections to close do so with 1001.
     pub async fn sees_1001(&mut self, connections: usize) {
         for _ in 0..connections {
             assert_eq!(self.close_code().await, Some(1001));

@@ -12,7 +12,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, protocol::WebSocketConfig},
 };
 
-/// A client of another maker.
+/// A third-party client.
 pub type Client = WebSocketStream<TcpStream>;
 
 /// A module that is served.
@@ -23,7 +23,7 @@ pub struct Serving {
     _folder: TempDir,
 }
 
-/// What an HTTP client was answered.
+/// The response to an HTTP client.
 #[derive(Debug)]
 pub struct Answered {
     /// The status.
@@ -75,15 +75,15 @@ impl Serving {
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
         let head = format!("{method} {path} HTTP/1.1\r\nHost: here.test\r\nConnection: close\r\n{length}{fields}\r\n");
         tcp.write_all(head.as_bytes()).await.expect("it can be asked");
-        // Who refuses a body may not read it.
+        // A server that rejects a body may not read it.
         let _ = tcp.write_all(body).await;
         let mut all = Vec::new();
-        // And resets what it did not read.
+        // It may also reset the connection because of unread bytes.
         let _ = soon(tcp.read_to_end(&mut all)).await;
         Answered::parse(all).expect("an answer has a head")
     }
 
-    /// Asks for a page; `None` where the program does not live to answer.
+    /// Requests a page; `None` if the program ends before it answers.
     pub async fn try_ask(&self, path: &str) -> Option<Answered> {
         let mut tcp = TcpStream::connect(&self.address).await.ok()?;
         let head = format!("GET {path} HTTP/1.1\r\nHost: here.test\r\nConnection: close\r\n\r\n");
@@ -93,12 +93,12 @@ impl Serving {
         Answered::parse(all)
     }
 
-    /// Waits for a line on its standard output that begins so; gives the rest of it.
+    /// Waits for a line on its standard output with this prefix; returns the remainder.
     pub async fn prints(&mut self, prefix: &str) -> String {
         self.program.line(prefix).await
     }
 
-    /// Sends the signal of Ctrl-C; gives the exit status and what was logged.
+    /// Sends SIGINT, as Ctrl-C does; returns the exit status and the log.
     pub async fn interrupt(self) -> (ExitStatus, String) {
         self.program.interrupt().await
     }

@@ -1,4 +1,4 @@
-//! The messages of the soak: a number says all of a message, so that whoever gets one knows which it is.
+//! The messages of the soak test: a number determines a whole message, so that a receiver can identify it.
 //! The guest includes this file.
 
 /// A generator of numbers that are random enough (xorshift64*), and the same for the same seed.

@@ -1,4 +1,4 @@
-//! The lines between a contender and whoever measures it.
+//! The lines that a contender and the benchmark exchange.
 
 use crate::Mode;
 use anyhow::{Context, Result};
@@ -17,11 +17,11 @@ pub struct Target {
     pub authority: Option<PathBuf>,
 }
 
-/// What a contender is to do.
+/// A job for a contender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Job {
-    /// Exchange messages on connections that go on at once.
+    /// Exchange messages on concurrent connections.
     Exchange {
         /// Where to.
         target: Target,
@@ -52,25 +52,25 @@ pub enum Job {
         /// How many connections.
         connections: usize,
     },
-    /// Have an instance start and end.
+    /// Start and end an instance.
     Start {
         /// How often, one after the other.
         count: u64,
     },
 }
 
-/// What a job took, from `go`.
+/// The time that a job took, from `go`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Sample {
     /// The whole of it, in nanoseconds.
     pub nanos: u64,
-    /// The median of the trips, in nanoseconds, where each was timed.
+    /// The median of the round trips, in nanoseconds, if each was timed.
     pub p50: Option<u64>,
     /// Their 99th percentile.
     pub p99: Option<u64>,
 }
 
-/// Does jobs until there are no more; `work` calls its second argument when it is ready, and goes on when that
+/// Does jobs until there are no more. `work` calls its second argument when it is ready, and continues when that call
 /// returns.
 ///
 /// # Errors

@@ -1,8 +1,8 @@
-//! What every contender is asked to do, in lines of JSON on its standard input and output: a [`Job`], which it
-//! prepares until it says `ready`, and does when it is told `go`, and the [`Sample`] that it answers with. Guests
+//! The protocol of a contender: lines of JSON on its standard input and output. It reads a [`Job`], which it
+//! prepares before it prints `ready`, and does when it reads `go`. It answers with a [`Sample`]. Guests
 //! and native programs share this, so that they do the same.
 
-// Only the measurements implement it, and they do not mind whether its futures are `Send`.
+// Only the benchmarks implement it, and they do not need its futures to be `Send`.
 #![allow(async_fn_in_trait)]
 
 mod jobs;
@@ -17,7 +17,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-/// What a future gives that never waits, such as those of links whose calls block.
+/// The result of a future that never waits, such as those of links whose calls block.
 ///
 /// # Panics
 /// When it waits.

@@ -9,20 +9,20 @@ use std::time::Instant;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mode {
-    /// A message goes out when the answer to the last one is there.
+    /// Sends a message when the answer to the last one has arrived.
     PingPong,
-    /// A plain loop that sends one message for each that it receives, some ahead.
+    /// A plain loop that sends one message for each one that it receives, with some in flight.
     Window,
-    /// Many messages go out, then as many come back.
+    /// Sends many messages, then receives as many.
     Burst,
-    /// Messages go out; the peer says when it has all.
+    /// Sends messages; the peer reports when it has all of them.
     Up,
-    /// Messages come in.
+    /// Receives messages.
     Down,
 }
 
 impl Mode {
-    /// The path by which the peer knows what to do.
+    /// The path of the URL, which tells the peer the mode.
     pub fn path(self, size: usize, count: u64) -> String {
         match self {
             Mode::PingPong | Mode::Window | Mode::Burst => "/echo".to_owned(),
@@ -32,7 +32,7 @@ impl Mode {
     }
 }
 
-/// Messages that are on their way at once: as many as this, and no more bytes than that.
+/// How many messages are in flight: at most this many, and at most that many bytes.
 const AHEAD: u64 = 64;
 const BYTES_AHEAD: u64 = 1 << 20;
 
@@ -41,16 +41,16 @@ pub trait Link: Sized {
     /// Opens a connection for messages of `size` bytes.
     async fn connect(target: &Target, size: usize) -> Result<Self>;
 
-    /// Sends one message; it may wait for [`Link::flush`] to leave.
+    /// Sends one message, which may be buffered until [`Link::flush`].
     async fn send(&mut self) -> Result<()>;
 
-    /// Has everything that was sent leave.
+    /// Flushes all sent messages.
     async fn flush(&mut self) -> Result<()>;
 
-    /// Receives one message, and gives its size in bytes.
+    /// Receives one message, and returns its size in bytes.
     async fn receive(&mut self) -> Result<usize>;
 
-    /// Receives what the peer says when it has all that went up.
+    /// Receives the report of the peer that it has all messages.
     async fn receive_receipt(&mut self, _count: u64) -> Result<()> {
         self.receive().await.map(drop)
     }

@@ -31,7 +31,7 @@ impl Link for Socket {
     }
 
     async fn send(&mut self) -> Result<()> {
-        // It masks a frame where it lies: what is lent would be masked for good.
+        // It masks a frame in place, so a borrowed payload would stay masked.
         Ok(self.socket.write_frame(Frame::binary(Payload::Owned(self.payload.clone()))).await?)
     }
 

@@ -1,4 +1,4 @@
-//! Clients without WebAssembly, each as its library wants to be used.
+//! Clients without WebAssembly, each in the style of its library.
 
 mod fastwebsockets;
 mod raw;
@@ -40,7 +40,7 @@ pub(crate) fn run(name: &str) -> Result<()> {
     }
 }
 
-/// A link that tasks of a runtime may have.
+/// A link that can be moved to a task of the runtime.
 trait NativeLink: Link + Send + 'static {
     fn connect_in_task(target: Target, size: usize) -> impl Future<Output = Result<Self>> + Send + 'static;
     fn exchange_in_task(
@@ -130,13 +130,13 @@ async fn connect<L: NativeLink>(target: &Target, size: usize, connections: usize
     Ok(links)
 }
 
-/// A connection that has had one message of this size echoed, if it is not 0.
+/// A connection on which one message of this size has been echoed, unless the size is 0.
 async fn open<L: NativeLink>(target: Target, size: usize) -> Result<L> {
     let link = L::connect_in_task(target, size).await?;
     if size == 0 { Ok(link) } else { link.exchange_in_task(Mode::PingPong, size, 1).await.map(|(link, _)| link) }
 }
 
-/// The sample of the first of several connections, where all have done their part.
+/// The sample of the first of several connections, once all are done.
 fn one_of<L>(samples: Vec<Result<(L, Sample)>>) -> Result<Sample> {
     let samples = samples.into_iter().map(|sample| sample.map(|(_, sample)| sample));
     samples.reduce(|first, next| first.and_then(|first| next.map(|_| first))).context("no connection")?
@@ -155,7 +155,7 @@ async fn dial(target: &Target) -> Result<Stream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority)?)?;
     let provider = CryptoProvider::get_default().cloned();
-    // What the program has as well.
+    // The same as in the program.
     let provider = provider.unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let config = config.with_root_certificates(roots).with_no_client_auth();

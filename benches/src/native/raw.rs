@@ -1,4 +1,4 @@
-//! TCP without WebSockets: what no client can be faster than.
+//! TCP without WebSockets, which is the upper bound for every client.
 
 use super::native_link;
 use crate::server::RECEIPT;
@@ -13,7 +13,7 @@ use tokio::{
 pub(super) struct Raw {
     tcp: TcpStream,
     payload: Vec<u8>,
-    /// What was read, of which so much is not yet received.
+    /// Bytes that were read, and how many of them are not yet received.
     buffer: Vec<u8>,
     unread: usize,
 }

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
-/// What does the servers' cryptography.
+/// The provider of cryptography of the servers.
 #[cfg(feature = "aws-lc-rs")]
 fn provider() -> CryptoProvider {
     rustls::crypto::aws_lc_rs::default_provider()
 }
 
-/// What does the servers' cryptography.
+/// The provider of cryptography of the servers.
 #[cfg(not(feature = "aws-lc-rs"))]
 fn provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()

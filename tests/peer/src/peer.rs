@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     }
 }
 
-/// Asserts that no TCP connection came in, where whoever dials has been told already what came of it.
+/// Asserts that no TCP connection arrived; call it after the dialling side has its result.
 pub async fn nobody_dialled(listener: &TcpListener) {
     let own = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (_, first) = soon(listener.accept()).await.unwrap();

@@ -12,7 +12,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A way to misbehave. Those that name no time before it come in a connection that is open.
+/// A way to misbehave. Faults whose names do not mention an earlier step happen in an open connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     RefusesTcp,
@@ -77,7 +77,7 @@ struct FaultServer {
 }
 
 impl FaultServer {
-    /// Listens on a free port of loopback. Certificates are of `known`, but for that of a stranger.
+    /// Listens on a free port of loopback. Certificates are signed by `known`, except the one of an unknown authority.
     async fn start(fault: Fault, known: &Authority) -> FaultServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let port = listener.local_addr().expect("it listens").port();
@@ -119,24 +119,24 @@ impl FaultServer {
     /// The payload of the close frame that the client sent; it waits for the client to go.
     async fn close_frame(self) -> Option<Vec<u8>> {
         let served = crate::soon(self.served).await.expect("the server does not panic");
-        // A client that goes away early is what some of the faults are for.
+        // Some of the faults make the client leave early.
         served.unwrap_or_default()
     }
 }
 
-/// Reads and says nothing until the client is gone.
+/// Reads and sends nothing until the client is gone.
 async fn stall(mut stream: impl AsyncRead + Unpin) -> io::Result<Option<Vec<u8>>> {
     copy(&mut stream, &mut sink()).await?;
     Ok(None)
 }
 
-/// Says this, and nothing more until the client is gone.
+/// Sends this, and nothing more until the client is gone.
 async fn answer(mut stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
     stream.write_all(bytes).await?;
     stall(stream).await
 }
 
-/// Says this again and again until the client is gone.
+/// Sends this repeatedly until the client is gone.
 async fn flood(mut stream: impl AsyncWrite + Unpin, bytes: &[u8]) -> io::Result<Option<Vec<u8>>> {
     loop {
         stream.write_all(bytes).await?;
@@ -187,7 +187,7 @@ async fn serve(fault: Fault, tcp: TcpStream) -> io::Result<Option<Vec<u8>>> {
     misbehave(fault, &mut peer.tcp).await?;
     match fault {
         Fault::ResetsMidFrame => peer.reset(),
-        // Until the client resets the connection; what it was told before stays unread.
+        // Until the client resets the connection; earlier bytes stay unread.
         Fault::NeverReads => drop(peer.tcp.ready(Interest::ERROR).await?),
         Fault::EndsMidFrame | Fault::EndsWithoutClose => {}
         Fault::PicksUnofferedSubprotocol | Fault::AddsExtension | Fault::WrongAcceptKey => {
@@ -204,7 +204,7 @@ async fn serve(fault: Fault, tcp: TcpStream) -> io::Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// What a client gets in an open connection.
+/// The bytes that a client gets in an open connection.
 async fn misbehave(fault: Fault, tcp: &mut TcpStream) -> io::Result<()> {
     let close = |code| frame(CLOSE, close_payload(code, ""));
     let wire = match fault {
@@ -249,7 +249,7 @@ async fn misbehave(fault: Fault, tcp: &mut TcpStream) -> io::Result<()> {
     tcp.write_all(&wire).await
 }
 
-/// Reads frames until the client is gone, and gives the payload of its close frame.
+/// Reads frames until the client is gone, and returns the payload of its close frame.
 async fn hear_close(mut peer: Peer) -> io::Result<Option<Vec<u8>>> {
     loop {
         let (kind, payload) = peer.frame().await;

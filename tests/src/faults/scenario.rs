@@ -20,7 +20,7 @@ pub const LIMITS: [(&str, &str); 8] = [
     ("max-message-size", "64KiB"),
     ("inbound-buffer", "64KiB"),
 ];
-/// More than any of these limits, with what a loaded machine takes.
+/// More than any of these limits, with a margin for a loaded machine.
 const SOON: Duration = Duration::from_secs(10);
 
 /// What the guest does with an open connection before it receives to the end.
@@ -35,14 +35,14 @@ enum Act {
 }
 use Act::*;
 
-/// One fault, and what becomes of it.
+/// One fault, and its expected result.
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     fault: Fault,
     act: Act,
-    /// All that the guest sees, with one plural for all of a kind that come in a row.
+    /// Everything that the guest sees; consecutive results of one kind are one entry in the plural.
     seen: &'static str,
-    /// The code of the close frame that the server gets, where it waits for one.
+    /// The code of the close frame that the server gets, if it waits for one.
     code: Option<u16>,
 }
 
@@ -163,7 +163,7 @@ async fn play(guest: &mut Probe, url: &str, act: Act) -> String {
     }
 }
 
-/// Waits for what nothing announces, and fails when it is late.
+/// Waits for a condition that causes no event, and fails if it does not become true in time.
 pub async fn comes_true(what: &str, it: impl FnMut() -> bool) {
     comes_true_within(SOON, what, it).await;
 }

@@ -11,7 +11,7 @@ use wasmcloud::{
     websocket::client::{ClientConfig, Connection, connect},
 };
 
-/// The most that one call takes.
+/// The most messages in one call.
 const MOST: u32 = 64;
 
 struct Batches {

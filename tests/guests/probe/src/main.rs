@@ -1,4 +1,4 @@
-//! A guest that makes the calls which it is told on standard input, and says what came of each on
+//! A guest that reads calls from standard input, makes them, and prints the result of each on
 //! standard output; the end of its input ends it.
 
 wit_bindgen::generate!({ path: ["../../../wit", "wit"], world: "wasmcloud:probe/probe", generate_all });

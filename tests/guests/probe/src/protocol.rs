@@ -1,4 +1,4 @@
-//! What a test asks of the probe and what it answers: one line of JSON each. Both ends include this file.
+//! The protocol between a test and the probe: one line of JSON for each call and each result. Both ends include this file.
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +25,7 @@ pub enum Ask {
     Burst(u32, Vec<Message>, u64),
 }
 
-/// What came of it.
+/// The result of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Answer {
     /// The number of a new connection.

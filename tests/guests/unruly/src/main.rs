@@ -1,5 +1,5 @@
 //! A guest that misbehaves: `unruly WAY URL`. It opens a connection first, says so on standard output, and
-//! ends in good order where its way lets it end at all.
+//! ends cleanly if its way of misbehaving lets it end at all.
 
 wit_bindgen::generate!({ path: ["../../../wit", "wit"], world: "wasmcloud:unruly/unruly", generate_all });
 
@@ -101,7 +101,7 @@ fn to(url: &str) -> ClientConfig {
 /// A line on standard output, at once.
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    // Whoever listens decides what a guest without an audience is to do.
+    // If nobody reads the output, the way of misbehaving decides what happens.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
@@ -121,7 +121,7 @@ fn hoard(url: &str) -> Result<(), WebsocketError> {
     outcome
 }
 
-/// Tries strings of many MiB wherever a guest may give one, and says what came of each.
+/// Passes strings of many MiB wherever a guest may pass one, and prints each result.
 fn strings(url: &str) -> Result<(), WebsocketError> {
     let huge = "a".repeat(20 * MIB);
     let escaped = "\u{1}".repeat(20 * MIB);
