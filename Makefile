@@ -121,7 +121,10 @@ guests: setup
 lint: setup ## check formatting, and run clippy with warnings denied
 	cargo fmt --all --check
 	cargo clippy $(HOST) --all-targets -- -D warnings
-		cargo clippy -p websocket-connection -- -D warnings # without the features that the tests of the workspace enable
+	cargo clippy -p websocket-connection -- -D warnings # without the features that the tests of the workspace enable
+	cargo check -p websocket-connection --no-default-features
+	cargo check -p websocket-connection --no-default-features --features aws-lc-rs
+	cargo check -p websocket-connection --no-default-features --features native-roots,ring
 	cargo clippy -p websocket-protocol --target wasm32-unknown-unknown -- -D warnings
 	cargo clippy $(WASM) -- -D warnings
 	cargo clippy $(CORE_WASM) -- -D warnings

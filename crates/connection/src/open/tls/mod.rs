@@ -2,7 +2,8 @@
 //! of PEM files and the words for errors.
 //!
 //! The cryptography is the embedder's choice: the provider that the process has installed
-//! ([`rustls::crypto::CryptoProvider::install_default`]), and *ring* where it has none and the feature `ring` is on.
+//! ([`rustls::crypto::CryptoProvider::install_default`]), and where it has none, *ring* or
+//! aws-lc-rs, as the feature `ring` or `aws-lc-rs` is on.
 
 mod files;
 mod verifier;
@@ -31,11 +32,8 @@ impl Tls {
     /// [`SettingError::Value`] that names the setting and the file.
     pub(crate) fn new(settings: &Settings) -> Result<Self, SettingError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let system = rustls_native_certs::load_native_certs();
-        for error in &system.errors {
-            tracing::debug!(%error, "a root certificate of this system cannot be read");
-        }
-        roots.add_parsable_certificates(system.certs);
+        #[cfg(feature = "native-roots")]
+        add_native(&mut roots);
         let mut named = Vec::new();
         for path in &settings.ca_cert {
             let found = certificates(path).map_err(|reason| bad_file("ca-cert", path, reason))?;
@@ -99,7 +97,9 @@ impl Tls {
 
 /// The process has installed no provider of cryptography, and there is none to fall back on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there is no cryptography for TLS; install a rustls CryptoProvider first, or turn on the feature `ring`")]
+#[error(
+    "there is no cryptography for TLS; install a rustls CryptoProvider first, or turn on the feature `ring` or `aws-lc-rs`"
+)]
 pub struct NoCryptography;
 
 /// The provider of cryptography that this process has installed, or else the built-in one.
@@ -112,8 +112,20 @@ pub fn provider() -> Result<Arc<CryptoProvider>, NoCryptography> {
     }
     #[cfg(feature = "ring")]
     return Ok(Arc::new(rustls::crypto::ring::default_provider()));
-    #[cfg(not(feature = "ring"))]
+    #[cfg(all(feature = "aws-lc-rs", not(feature = "ring")))]
+    return Ok(Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
     Err(NoCryptography)
+}
+
+/// Adds the root certificates of the system. One that cannot be read or parsed is left out.
+#[cfg(feature = "native-roots")]
+fn add_native(roots: &mut RootCertStore) {
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        tracing::debug!(%error, "a root certificate of this system cannot be read");
+    }
+    roots.add_parsable_certificates(system.certs);
 }
 
 /// Why rustls cannot use a certificate or a key of a file.
