@@ -48,7 +48,7 @@ pub(crate) fn draw(report: &Report) -> String {
         r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y}" font-family="sans-serif" font-size="11">
 <style>text{{fill:black}}.case{{font-weight:bold;font-size:12px}}.who{{text-anchor:end}}.guest{{fill:steelblue}}.other{{fill:lightsteelblue}}line{{stroke:crimson;stroke-dasharray:3}}</style>
 <rect width="{WIDTH}" height="{y}" fill="white"/>
-<text x="10" y="20" font-size="14">Messages per second beside tokio-tungstenite with a flush for each message (1.00)</text>
+<text x="10" y="20" font-size="14">Messages per second relative to tokio-tungstenite with a flush for each message (1.00)</text>
 {body}<line x1="{native:.1}" y1="34" x2="{native:.1}" y2="{y}"/>
 </svg>
 "#

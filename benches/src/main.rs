@@ -24,7 +24,7 @@ fn command() -> Command {
     let hidden = |name: &'static str| Command::new(name).hide(true);
     let with = |name: &'static str, arg: &'static str| hidden(name).arg(Arg::new(arg).required(true));
     Command::new("bench")
-        .about("Measures guests of this host beside what else there is")
+        .about("Compares guests of this host with the alternatives")
         .arg(
             Arg::new("quick")
                 .long("quick")

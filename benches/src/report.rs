@@ -104,7 +104,7 @@ impl Report {
         let apart = if self.processors_apart { "a processor each" } else { "the same processors" };
         let _ = writeln!(
             text,
-            "{} rounds, thrice as many where targets are at stake; servers and contenders have {apart}.\n",
+            "{} rounds, three times as many in cases with a target; servers and contenders have {apart}.\n",
             self.rounds
         );
         table(&mut text, "WebSockets", &self.websockets, Contender::Native);
@@ -117,7 +117,7 @@ impl Report {
             };
             let _ = writeln!(text, "| {case} | {} | {value} |", contender.name());
         }
-        let _ = writeln!(text, "\n## Targets\n\n| what | at stake | reached | |\n| --- | ---: | ---: | --- |");
+        let _ = writeln!(text, "\n## Targets\n\n| what | target | reached | |\n| --- | ---: | ---: | --- |");
         for target in targets::judge(self) {
             let _ = writeln!(text, "{target}");
         }

@@ -79,11 +79,16 @@ pub(crate) fn judge(report: &Report) -> Vec<Judged> {
     let both = |case, who, other| row(case, who).zip(row(case, other));
     let speeds = SPEED.iter().filter_map(|(case, who, other, least)| {
         let speed = both(case, *who, *other).and_then(|(this, other)| this.speed(other))?;
-        Some(Judged::new(format!("{case}: speed beside {}", other.name()), Bound::AtLeast(*least), speed, ""))
+        Some(Judged::new(format!("{case}: speed relative to {}", other.name()), Bound::AtLeast(*least), speed, ""))
     });
     let costs = COST.iter().filter_map(|(case, who, other, most)| {
         let cost = both(case, *who, *other).and_then(|(this, other)| this.cost(other))?;
-        Some(Judged::new(format!("{case}: processor time beside {}", other.name()), Bound::AtMost(*most), cost, ""))
+        Some(Judged::new(
+            format!("{case}: processor time relative to {}", other.name()),
+            Bound::AtMost(*most),
+            cost,
+            "",
+        ))
     });
     let times = TIME.iter().filter_map(|(case, who, most)| {
         let micros = median(&row(case, *who)?.nanos)? / 1000.0;
