@@ -20,7 +20,7 @@ pub use component::{component, component_with};
 pub use host::{Guest, Host, Limits};
 pub use program::{
     Running, core_guest, example_path, guest, guest_path, has_usage, interrupt, program, run, signal, target,
-    transport_path, unruly, without_progress,
+    transport_path, unruly,
 };
 pub use server::{Behaviour, Seen, Server};
 pub use serving::{Answered, Client, Serving};

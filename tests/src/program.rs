@@ -24,7 +24,7 @@ fn built(path: PathBuf) -> PathBuf {
 }
 
 /// The program logs warnings, but not the message about a long compilation, which is common on a busy machine.
-const LEVEL: &str = "warn";
+const LEVEL: &str = "warn,websocket_provider::compile=warn";
 
 /// A command line of the program, without colours, secrets of the environment or standard input, and with a cache of the
 /// tests' own.
@@ -60,12 +60,6 @@ pub fn example_path(name: &str) -> PathBuf {
 /// A guest's bytes.
 pub fn guest(name: &str) -> Vec<u8> {
     std::fs::read(guest_path(name)).expect("a guest can be read")
-}
-
-/// Standard error without the line about a long compilation, which is common on a busy machine.
-pub fn without_progress(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    text.split_inclusive('\n').filter(|line| !line.contains("websocket_provider::compile: compiling ")).collect()
 }
 
 /// Runs a guest to its end.

@@ -38,8 +38,14 @@ async fn a_file_that_is_not_a_guest_is_refused_with_the_reason() {
     assert!(complaint(&["run", text(&missing)], 1).await.contains("missing.wasm"));
     let not_wasm = file(&folder, "notes.txt", "hello");
     assert!(complaint(&["run", text(&not_wasm)], 1).await.contains("is not WebAssembly"));
-    let module = file(&folder, "module.wasm", wat::parse_str("(module)").unwrap());
+    let module = file(&folder, "module.wasm", wat::parse_str(r#"(module (func (export "f")))"#).unwrap());
     assert!(complaint(&["run", text(&module)], 1).await.contains("wasm-tools component new"));
+    let empty = file(&folder, "empty.wasm", wat::parse_str("(module)").unwrap());
+    for command in ["run", "serve", "compile"] {
+        let output = if command == "compile" { &["-o", "out.cwasm"][..] } else { &[] };
+        let why = complaint(&[&[command, text(&empty)], output].concat(), 1).await;
+        assert!(why.contains("it exports nothing") && !why.contains("component new"), "{why}");
+    }
     let mut cut = component(&["a"], "i32.const 0");
     cut.truncate(cut.len() / 2);
     let cut = file(&folder, "cut.wasm", cut);
@@ -97,6 +103,10 @@ async fn settings_with_a_typo_are_usage_errors_on_the_command_line() {
         (["--max-message-size", "big"], "16MiB"),
         (["--allow", "ws://a"], "without a scheme"),
         (["--recieve-wait", "1s"], "--receive-wait"),
+        (["--memory-limit", "99999TiB"], "1.0 TiB"),
+        (["--memory-limit", "0"], "1 byte"),
+        (["--timeout", "0s"], "1ms"),
+        (["--connect-timeout", "1h"], "connect-timeout-max"),
         (["--env", "SURELY_UNSET_VARIABLE"], "SURELY_UNSET_VARIABLE=VALUE"),
     ] {
         let why = complaint(&["run", args[0], args[1], text(&guest)], 2).await;
@@ -110,15 +120,15 @@ async fn settings_with_a_typo_are_usage_errors_on_the_command_line() {
 async fn a_configuration_file_with_a_typo_is_named_with_the_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let guest = guest_path("guest_example");
-    for (content, remedy) in [
-        ("recieve-wait = \"1s\"", "did you mean `receive-wait`?"),
-        ("receive-wait = 1", "500ms"),
-        ("allow = [", "line 1"),
-        ("connect-timeout = \"1h\"", "connect-timeout-max"),
-        ("ca-cert = \"/does/not/exist.pem\"", "/does/not/exist.pem"),
+    for (content, remedy, code) in [
+        ("recieve-wait = \"1s\"", "did you mean `receive-wait`?", 2),
+        ("receive-wait = 1", "500ms", 2),
+        ("allow = [", "line 1", 2),
+        ("connect-timeout = \"1h\"", "connect-timeout-max", 2),
+        ("ca-cert = \"/does/not/exist.pem\"", "/does/not/exist.pem", 1),
     ] {
         let config = file(&folder, "typo.toml", content);
-        let why = complaint(&["run", "--config", text(&config), text(&guest)], 1).await;
+        let why = complaint(&["run", "--config", text(&config), text(&guest)], code).await;
         assert!(why.contains(remedy), "{content}: {why}");
     }
     let why = complaint(&["run", "--config", "/does/not/exist.toml", text(&guest)], 1).await;
@@ -177,13 +187,15 @@ async fn a_server_that_cannot_serve_says_why() {
         (&["--store", text(&scrambled)], &["scrambled", "it is damaged", "restore it from a copy"]),
         (&["--store", "/does/not/exist/stores"], &["/does/not/exist/stores"]),
         (&["--memory-limit", "1KiB"], &["echo.wasm", "memory"]),
-        (&["--max-connections", "20", "--max-connections-total", "10"], &["max-connections"]),
     ] {
         let all = [&["serve", "--listen", "127.0.0.1:0"][..], args, &[text(&echo)]].concat();
         let all = if args[0] == "--listen" { [&["serve"][..], args, &[text(&echo)]].concat() } else { all };
         let why = complaint(&all, 1).await;
         assert!(named.iter().all(|part| why.contains(part)), "{args:?}: {why}");
+        assert!(!why.contains("called `") && !why.contains("unwrap"), "no text of a panic: {why}");
     }
+    let conflict = ["serve", "--max-connections", "20", "--max-connections-total", "10", text(&echo)];
+    assert!(complaint(&conflict, 2).await.contains("max-connections is over max-connections-total"));
     for args in [["--tls-cert", &certificate], ["--instances", "0"], ["--callback-timeout", "soon"], ["--allow", "*"]] {
         let why = complaint(&["serve", args[0], args[1], text(&echo)], 2).await;
         assert!(why.contains(args[0]), "{why}");

@@ -1,10 +1,13 @@
 //! Settings from flags and from a TOML file, both made of the core's one list.
 
-use crate::address;
+use crate::{Usage, address};
 use anyhow::{Context, anyhow, bail};
-use bytesize::ByteSize;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, builder::TypedValueParser, error::ErrorKind};
-use std::{ffi::OsStr, marker::PhantomData, path::PathBuf, time::Duration};
+use std::{
+    ffi::OsStr,
+    marker::PhantomData,
+    path::{Path, PathBuf},
+};
 use websocket_connection::read_file;
 use websocket_provider::{SETTINGS, Setting, SettingError, Settings};
 
@@ -91,37 +94,35 @@ impl TypedValueParser for Check {
     }
 }
 
-/// A duration of a flag that is no setting. It limits something, and so cannot be zero.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-    let duration = humantime::parse_duration(text).ok();
-    let duration = duration.filter(|duration| (Duration::from_millis(1)..=LONGEST).contains(duration));
-    duration.ok_or_else(|| "write a duration from 1ms to 365days, such as 500ms, 30s or 2m".to_owned())
-}
-
-/// A size of a flag that is no setting. It limits something, and so cannot be zero.
-pub(crate) fn size(text: &str) -> Result<ByteSize, String> {
-    let size = text.parse().ok().filter(|size| *size > ByteSize(0));
-    size.ok_or_else(|| "write a size of at least 1, such as 4096, 64KiB or 16MiB".to_owned())
-}
-
 impl<S: Scope> SettingFlags<S> {
     /// The settings that the command line asks for, those of its file included.
+    ///
+    /// # Errors
+    /// [`Usage`] for values that are wrong, or that contradict each other. A file that cannot be read is another error.
     pub(crate) fn settings(&self) -> anyhow::Result<Settings> {
+        let file = self.config.as_deref().map(text_of).transpose()?;
+        self.read(file.as_deref()).map_err(|error| Usage(format!("{error:#}")).into())
+    }
+
+    fn read(&self, file: Option<&str>) -> anyhow::Result<Settings> {
         let mut settings = Settings::default();
-        if let Some(path) = &self.config {
-            let shown = path.display();
-            let bytes =
-                read_file(path, MAX_CONFIG).with_context(|| format!("cannot read the configuration file {shown}"))?;
-            let text = String::from_utf8(bytes).map_err(|_| anyhow!("the configuration file {shown} is not UTF-8"))?;
-            from_toml(&mut settings, &text).with_context(|| format!("in the configuration file {shown}"))?;
+        if let (Some(path), Some(text)) = (&self.config, file) {
+            from_toml(&mut settings, text).with_context(|| format!("in the configuration file {}", path.display()))?;
         }
         for (name, value) in &self.values {
             settings.set(name, value)?;
         }
         lift_limits(&mut settings, |name| SETTINGS.iter().any(|setting| setting.name == name && S::has(setting)));
+        settings.validate()?;
         Ok(settings)
     }
+}
+
+/// The text of a configuration file.
+fn text_of(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let bytes = read_file(path, MAX_CONFIG).with_context(|| format!("cannot read the configuration file {shown}"))?;
+    String::from_utf8(bytes).map_err(|_| anyhow!("the configuration file {shown} is not UTF-8"))
 }
 
 /// Where a command has no flag for a limit of what guests may ask for, none asks, and nothing conflicts with it.
@@ -190,6 +191,7 @@ mod tests {
     use super::*;
     use crate::run::Dialling;
     use clap::Parser;
+    use std::time::Duration;
 
     #[derive(Parser)]
     struct Test {

@@ -163,6 +163,9 @@ impl CoreModule {
         if self.is_transport() {
             return "it is a WATM transport, so use `websocket-provider watm` with a role that it can play".to_owned();
         }
+        if self.exports.is_empty() {
+            return "it exports nothing, so that there is nothing in it to run".to_owned();
+        }
         let advice = if self.imports.iter().any(|import| import.starts_with("wasi_snapshot_preview1.")) {
             "it was built for WASI preview 1: build it for wasm32-wasip2, or make a component of it with \
              `wasm-tools component new --adapt`"

@@ -40,7 +40,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The exit code after wrong usage, as clap has it.
 const USAGE: i32 = 2;
 
-/// Flags that do not go together, each of them right by itself.
+/// What is wrong with flags and settings, each of which clap took.
 #[derive(Debug)]
 struct Usage(String);
 

@@ -3,10 +3,13 @@
 //! code that somebody made up can do what this program can, and no check of the file would find that out.
 
 use crate::engine::{Calls, engine};
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use clap::Args;
 use sha2::{Digest, Sha256};
-use std::{io::Write, path::Path};
+use std::{
+    io::{self, ErrorKind, Write},
+    path::Path,
+};
 use wasmtime::{Engine, Precompiled, component::Component};
 
 /// How long the digest is, in bytes.
@@ -47,9 +50,13 @@ pub(crate) fn write(path: &Path, mut code: Vec<u8>) -> anyhow::Result<()> {
     // As any other new file: what the umask leaves of it.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(&code)?;
-    file.persist(path)?;
+    // Errors of `NamedTempFile` have the name of a file that nobody has heard of.
+    let mut file = builder.tempfile_in(folder).map_err(|error| match error.kind() {
+        ErrorKind::NotFound if !folder.exists() => anyhow!("there is no folder {}", folder.display()),
+        kind => anyhow!("no file can be made in the folder {}: {}", folder.display(), io::Error::from(kind)),
+    })?;
+    file.as_file_mut().write_all(&code)?;
+    file.persist(path).map_err(|failed| failed.error)?;
     Ok(())
 }
 

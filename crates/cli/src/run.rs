@@ -4,7 +4,7 @@ use crate::{
     address, answer,
     cache::{CacheUse, Cached},
     compile::compiled,
-    config::{self, Scope, SettingFlags},
+    config::{Scope, SettingFlags},
     engine::Calls,
     env::Environment,
     guest::{CALL, Entry, Guest, choose, entries},
@@ -27,7 +27,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::{I32Exit, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView, p2::add_only_http_to_linker_async};
-use websocket_connection::{Concerns, Setting};
+use websocket_connection::{Concerns, Setting, parse_size, parse_time_limit};
 use websocket_provider::{
     Endpoint, WebsocketCtx, WebsocketCtxView, WebsocketView,
     p2::{VERSIONS, add_to_linker},
@@ -48,11 +48,11 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     environment: Environment,
     /// How long the guest may run; without it, as long as it likes
-    #[arg(long, value_name = "DURATION", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_time_limit)]
     timeout: Option<Duration>,
     /// How much memory the guest may have, its tables included, such as 64MiB; without it, what Wasm allows
-    #[arg(long, value_name = "SIZE", value_parser = config::size)]
-    memory_limit: Option<ByteSize>,
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    memory_limit: Option<usize>,
     /// Let the guest make HTTP requests, to the destinations that `--allow` grants; without it they are denied
     #[arg(long)]
     allow_http: bool,
@@ -148,7 +148,7 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<i32> {
         wasi: wasi(arguments, outputs.clone()),
         websocket: WebsocketCtx::new(endpoint.clone()),
         http: GuestHttp::new(arguments.allow_http, &endpoint),
-        memory: MemoryLimit { used: 0, most: arguments.memory_limit.map_or(usize::MAX, bytes) },
+        memory: MemoryLimit { used: 0, most: arguments.memory_limit.unwrap_or(usize::MAX) },
     };
     let shown = path.display().to_string();
     let mut stop = StopRequests::listen().context("cannot listen for signals")?;
@@ -187,10 +187,6 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<i32> {
         code = stop.next() => if is_cut_off { ended = Ok(code) },
     }
     ended
-}
-
-fn bytes(size: ByteSize) -> usize {
-    usize::try_from(size.as_u64()).unwrap_or(usize::MAX)
 }
 
 fn wasi(arguments: &Arguments, [stdout, stderr]: [Output; 2]) -> WasiCtx {

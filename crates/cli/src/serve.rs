@@ -3,7 +3,7 @@
 use crate::{
     address, answer,
     compile::{EACH_START, while_telling},
-    config::{self, Scope, SettingFlags},
+    config::{Scope, SettingFlags},
     engine::{Calls, engine},
     env::{Environment, Variable},
     guest::Guest,
@@ -12,7 +12,6 @@ use crate::{
     stop::{StopRequests, outlive_size_limits},
 };
 use anyhow::{Context, anyhow};
-use bytesize::ByteSize;
 use clap::{Args, value_parser};
 use http::{Request, Response};
 use http_body_util::Full;
@@ -25,7 +24,7 @@ use std::{
 use tokio::sync::watch;
 use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
 use websocket_abi_bridge::{EmbeddedStores, Limits, Module, Options, Server};
-use websocket_connection::{Concerns, Endpoint, Setting};
+use websocket_connection::{Concerns, Endpoint, Setting, parse_size, parse_time_limit};
 use websocket_listener::{Service, asked_to_stop};
 
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
@@ -48,11 +47,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value_parser!(u16).range(1..))]
     instances: u16,
     /// How long one call of an instance may take before it is ended
-    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_time_limit)]
     callback_timeout: Duration,
     /// How much memory an instance may have
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = config::size)]
-    memory_limit: ByteSize,
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    memory_limit: usize,
     /// Where the guest's stores are kept; without it, in memory for as long as this runs
     #[arg(long, value_name = "FILE", value_parser = address::file())]
     store: Option<PathBuf>,
@@ -128,7 +127,6 @@ fn load(path: &Path) -> anyhow::Result<Module> {
 fn options(arguments: &Arguments) -> anyhow::Result<Options> {
     let mut settings = arguments.settings.settings()?;
     settings.receive_wait = RECEIVE_WAIT;
-    let memory = usize::try_from(arguments.memory_limit.as_u64()).unwrap_or(usize::MAX);
     let stores = match &arguments.store {
         Some(path) => {
             outlive_size_limits().context("cannot listen for the signal of a limit on the size of files")?;
@@ -139,7 +137,7 @@ fn options(arguments: &Arguments) -> anyhow::Result<Options> {
     Ok(Options {
         name: arguments.guest.display().to_string(),
         instances: arguments.instances.into(),
-        limits: Limits { memory, callback: arguments.callback_timeout },
+        limits: Limits { memory: arguments.memory_limit, callback: arguments.callback_timeout },
         endpoint: Endpoint::new(settings)?,
         stores: Arc::new(stores),
         wasi: wasi(&arguments.guest, arguments.environment.variables.clone()),

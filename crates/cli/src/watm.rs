@@ -195,7 +195,7 @@ async fn run_role<R: Kind>(ends: Ends<R>) -> anyhow::Result<i32> {
     let role = load::<R>(&module, options(config_file.as_deref(), &settings)?)?;
     settings.allow.clear();
     for rule in EVERYWHERE.into_iter().chain([remote.authority().as_str()]) {
-        settings.set("allow", rule).with_context(|| format!("--remote {remote}"))?;
+        settings.set("allow", rule).map_err(|error| Usage(format!("--remote {remote}: {error}")))?;
     }
     let endpoint = Endpoint::new(settings)?;
     let stop = StopRequests::listen().context("cannot listen for signals")?;

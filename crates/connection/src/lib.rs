@@ -52,6 +52,7 @@ pub use settings::{
     Concerns, Proxy, ProxyDns, SETTINGS, Setting, SettingError, Settings,
     files::read_file,
     origin::OriginRule,
+    parse_size, parse_time_limit,
     rule::{Rule, RuleError},
 };
 pub use websocket_protocol::{CloseInfo, Message, MessageRef};

@@ -157,10 +157,10 @@ fn why_not_opened(error: DatabaseError) -> String {
     }
 }
 
+/// What an operator is told of a damaged file. `why` is for the log: it is the database's own text, or that of its panic.
 fn damaged(why: &str) -> String {
-    // The text of a panic may have lines.
-    let why = why.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("it is damaged ({why}); restore it from a copy or name another file")
+    tracing::debug!(why, "a store is damaged");
+    "it is damaged: the check of its pages failed; restore it from a copy or name another file".to_owned()
 }
 
 /// Makes the tables, so that to read them never fails for want of one.

@@ -9,15 +9,13 @@ mod value;
 
 pub use error::SettingError;
 pub(crate) use value::credential_fault;
-pub use value::{Proxy, ProxyDns};
+pub use value::{Proxy, ProxyDns, parse_size, parse_time_limit};
 
 use http::HeaderValue;
 use origin::OriginRule;
 use rule::Rule;
 use std::{fmt, path::PathBuf, time::Duration};
-use value::{
-    COUNT, LIMIT, SIZE, WAIT, check_duration, check_number, count, duration, file_path, list, size, user_agent,
-};
+use value::{LIMIT, WAIT, check_count, check_duration, check_size, count, duration, file_path, list, size, user_agent};
 
 /// What the host grants and how long it waits. See [`SETTINGS`] for the meaning of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -314,7 +312,7 @@ pub const SETTINGS: &[Setting] = &[
         concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.max_message_size = n),
-        check: |s| check_number(s.max_message_size, &SIZE, BYTES),
+        check: |s| check_size(s.max_message_size),
     },
     Setting {
         name: "max-message-size-limit",
@@ -324,7 +322,7 @@ pub const SETTINGS: &[Setting] = &[
         concerns: Concerns::Guests,
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.max_message_size_limit = n),
-        check: |s| check_number(s.max_message_size_limit, &SIZE, BYTES),
+        check: |s| check_size(s.max_message_size_limit),
     },
     Setting {
         name: "inbound-buffer",
@@ -334,7 +332,7 @@ pub const SETTINGS: &[Setting] = &[
         concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.inbound_buffer = n),
-        check: |s| check_number(s.inbound_buffer, &SIZE, BYTES),
+        check: |s| check_size(s.inbound_buffer),
     },
     Setting {
         name: "max-connections",
@@ -344,7 +342,7 @@ pub const SETTINGS: &[Setting] = &[
         concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| count(v).map(|n| s.max_connections = n),
-        check: |s| check_number(s.max_connections, &COUNT, NUMBER),
+        check: |s| check_count(s.max_connections),
     },
     Setting {
         name: "max-connections-total",
@@ -354,7 +352,7 @@ pub const SETTINGS: &[Setting] = &[
         concerns: Concerns::Both,
         repeatable: false,
         apply: |s, v| count(v).map(|n| s.max_connections_total = n),
-        check: |s| check_number(s.max_connections_total, &COUNT, NUMBER),
+        check: |s| check_count(s.max_connections_total),
     },
     Setting {
         name: "ca-cert",
@@ -436,8 +434,6 @@ pub const SETTINGS: &[Setting] = &[
 
 /// The default of `user-agent`: some servers refuse requests without one.
 const USER_AGENT: &str = concat!("websocket-provider/", env!("CARGO_PKG_VERSION"));
-const BYTES: &str = "a size in bytes";
-const NUMBER: &str = "a whole number";
 
 /// The setting whose value no complaint may show.
 const MAY_HOLD_PASSWORD: &str = "proxy";

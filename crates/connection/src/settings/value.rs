@@ -1,6 +1,7 @@
 //! The values of settings, as people write them.
 
 use super::rule::name_fault;
+use bytesize::ByteSize;
 use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
@@ -172,10 +173,38 @@ fn in_one_unit(duration: Duration) -> String {
     format!("{}{unit}", milliseconds / length)
 }
 
-/// Whether a size or a count is in its range.
-pub(super) fn check_number(value: usize, range: &RangeInclusive<usize>, of: &str) -> Result<(), String> {
-    let (least, most) = range.clone().into_inner();
-    if range.contains(&value) { Ok(()) } else { Err(format!("write {of} from {least} to {most}")) }
+/// Whether a size is in its range.
+pub(super) fn check_size(value: usize) -> Result<(), String> {
+    let most = ByteSize(*SIZE.end() as u64);
+    if SIZE.contains(&value) {
+        Ok(())
+    } else {
+        Err(format!("write a size from 1 byte to {most}, such as 4096 or 16MiB"))
+    }
+}
+
+/// Whether a number of connections is in its range.
+pub(super) fn check_count(value: usize) -> Result<(), String> {
+    let (least, most) = COUNT.into_inner();
+    if COUNT.contains(&value) { Ok(()) } else { Err(format!("write a whole number from {least} to {most}")) }
+}
+
+/// Reads a size as the settings do, for flags that are no settings: from 1 byte to 1 TiB.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn parse_size(text: &str) -> Result<usize, String> {
+    let size = size(text.trim())?;
+    check_size(size).map(|()| size)
+}
+
+/// Reads a duration that limits something as the settings do, for flags that are no settings: from 1 ms to 365 days.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn parse_time_limit(text: &str) -> Result<Duration, String> {
+    let limit = duration(text.trim())?;
+    check_duration(limit, &LIMIT).map(|()| limit)
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -183,7 +212,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn size(text: &str) -> Result<usize, String> {
-    let size: bytesize::ByteSize = text.parse().map_err(|_| "write a size such as 4096, 64KiB or 16MiB".to_owned())?;
+    let size: ByteSize = text.parse().map_err(|_| "write a size such as 4096, 64KiB or 16MiB".to_owned())?;
     // Too large for this machine is out of range too.
     Ok(usize::try_from(size.as_u64()).unwrap_or(usize::MAX))
 }
