@@ -225,10 +225,15 @@ impl Stream {
     pub(super) fn notice_reset(&mut self) {
         let of_tcp = || self.tcp()?.take_error().ok()?;
         let reset = self.websocket().and_then(WebSocketTransport::reset).or_else(of_tcp);
-        if let Some(error) = reset {
+        if let Some(error) = &reset {
+            self.write_failed(error);
+        }
+        // The kernel reports the reset of a TCP connection once, and a write may have been first.
+        if let Some(errno) = self.failed
+            && (reset.is_some() || self.tcp().is_some())
+        {
             self.ahead = BytesMut::new();
-            self.ended = Some(Err((&error).into()));
-            self.write_failed(&error);
+            self.ended = Some(Err(errno));
         }
     }
 

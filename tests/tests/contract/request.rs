@@ -56,7 +56,7 @@ async fn connect_credentials() {
     assert_eq!(peer.field("Authorization"), "Bearer t0k3n");
     connected.unwrap();
     for user in ["me%0A:s3cr", "me:s3cr%00", "m%3Ae:s3cr"] {
-        let failure = guest.connect(to(&url.replacen("://", &format!("://{user}@"), 1))).await.unwrap_err();
+        let failure = guest.connect(to(url.replacen("://", &format!("://{user}@"), 1))).await.unwrap_err();
         assert!(matches!(&failure, Failure::InvalidUrl(text) if !text.contains("s3cr")), "{user}: {failure:?}");
     }
     nobody_dialled(&listener).await;

@@ -65,7 +65,7 @@ async fn nothing_is_left(programs: &[Watm], before: &[usize]) {
         let process = watm.program.process();
         // A leaked connection stays forever; a busy machine is only slow.
         let left = format!("{} has descriptors left", watm.at);
-        comes_true_within(Duration::from_secs(60), &left, || kernel::descriptors(process) <= before + 1).await;
+        comes_true_within(Duration::from_secs(20), &left, || kernel::descriptors(process) <= before + 1).await;
     }
 }
 

@@ -22,7 +22,7 @@ use std::{
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 use websocket_protocol::{
-    Config, Role,
+    Config, Failure, Role,
     connection::{Connection as Protocol, Event, Sent, State},
 };
 
@@ -159,9 +159,11 @@ impl Driver {
 
     /// Ends if the peer has reset the connection, though reading may pause; gives whether it has.
     pub(crate) fn notice_reset(&mut self) -> bool {
-        let Some(error) = self.transport.as_deref().and_then(take_error) else { return false };
-        self.protocol.read_failed(error);
-        true
+        if let Some(error) = self.transport.as_deref().and_then(take_error) {
+            self.protocol.read_failed(error);
+        }
+        // The kernel reports it once, and a read or a write may have been first.
+        matches!(self.protocol.failure(), Some(Failure::Read { .. } | Failure::Write(_)))
     }
 
     /// Ends because the runtime that drove the connection has stopped.

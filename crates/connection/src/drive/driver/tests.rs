@@ -22,12 +22,17 @@ struct Recorder {
     writes: Arc<Mutex<Vec<usize>>>,
     fails: bool,
     input: Arc<Mutex<Vec<u8>>>,
+    /// Whether a read fails that finds no input.
+    is_reset: Arc<AtomicBool>,
 }
 
 impl AsyncRead for Recorder {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut input = self.input.lock();
         let count = input.len().min(into.remaining());
+        if count == 0 && self.is_reset.load(Relaxed) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         if count == 0 {
             return Poll::Pending;
         }
@@ -117,6 +122,24 @@ async fn a_failed_write_is_reported_once_and_the_message_does_not_count() {
         assert_eq!(transport.writes.lock().len(), 1);
         assert_eq!(count(&metrics, "websocket.messages"), 0);
     }
+}
+
+#[tokio::test]
+async fn a_reset_that_a_read_or_a_write_met_first_is_noticed() {
+    let (mut cx, late) = (Context::from_waker(Waker::noop()), Driver::now() + 2 * INTERVAL);
+    let reading = Recorder::default();
+    let mut reads = driver(&reading, &Metrics::default());
+    reads.drive(Driver::now(), &mut cx);
+    assert!(!reads.notice_reset());
+    reading.is_reset.store(true, Relaxed);
+    reads.drive(Driver::now(), &mut cx);
+    assert!(reads.notice_reset());
+
+    let writing = Recorder { fails: true, ..Recorder::default() };
+    let mut writes = driver(&writing, &Metrics::default());
+    assert!(matches!(writes.put_message(MessageRef::Binary(&[0]), &mut cx), Some(Err(_))));
+    writes.drive(late, &mut cx);
+    assert!(writes.notice_reset());
 }
 
 #[tokio::test]
