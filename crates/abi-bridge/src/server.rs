@@ -19,7 +19,7 @@ use wasmtime::Linker;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use websocket_connection::{Endpoint, check_request};
 
-/// How many callbacks' time a request may take, with its place in the queue.
+/// Time limit of a request, including its wait in the queue, as a multiple of the callback timeout.
 const CALLBACKS_OF_REQUEST: u32 = 6;
 
 /// How long a client may take to send the body of a request.
@@ -49,7 +49,7 @@ pub struct Options {
     /// What each instance may take.
     pub limits: Limits,
     /// Settings of the sockets; the largest message is also the largest request body. Each instance counts as one
-    /// guest. `receive-wait` should be long: it only has idle sockets looked at.
+    /// guest. Use a long `receive-wait`: it only controls how often idle sockets are polled.
     pub endpoint: Endpoint,
     /// Where the guest's stores are.
     pub stores: Arc<dyn Stores>,
@@ -111,7 +111,8 @@ impl Server {
     }
 
     /// Answers a request that hyper received; an upgrade needs its connection to be served with upgrades. `secure`
-    /// tells whether it came over TLS. Cancel safe: a request that is dropped is not begun, or its answer is.
+    /// tells whether it came over TLS. Cancel safe: if dropped while queued, the guest is never
+    /// called; if it already runs, its response is discarded.
     pub async fn answer<B>(&self, request: http::Request<B>, secure: bool) -> HttpResponse
     where
         B: http_body::Body<Data = Bytes> + Send + Unpin + 'static,

@@ -10,9 +10,9 @@ use std::num::NonZeroUsize;
 
 /// The cookie's name.
 pub(super) const COOKIE: &str = "session_id";
-/// How many sessions there are; the one that was used least recently goes for the next.
+/// The maximum number of sessions; a new one replaces the least recently used.
 const MAX_SESSIONS: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
-/// What a session's data may be, in bytes of JSON.
+/// The largest data of a session, in bytes of JSON.
 const MAX_DATA: usize = 64 * 1024;
 
 /// The sessions that all instances of a server share.

@@ -24,7 +24,7 @@ const EXTENSION: &str = "cwasm";
 
 #[derive(Args)]
 pub(crate) struct CacheUse {
-    /// Compile the guest again, and do not keep the compiled code in the user's cache folder
+    /// Do not use the cache of compiled code
     #[arg(long)]
     no_cache: bool,
 }

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
     /// The component to compile
     #[arg(value_name = "GUEST.wasm", value_parser = address::file())]
     guest: PathBuf,
-    /// The file to write; what is there is replaced
+    /// The file to write; an existing file is replaced
     #[arg(short, long, value_name = "FILE", value_parser = address::file())]
     output: PathBuf,
 }

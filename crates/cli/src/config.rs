@@ -31,11 +31,9 @@ impl<S: Scope> Args for SettingFlags<S> {
     fn augment_args(command: Command) -> Command {
         command
             .arg(
-                Arg::new("config")
-                    .long("config")
-                    .value_name("FILE")
-                    .value_parser(address::file())
-                    .help("A TOML file with settings, each by the name of its flag; flags win, and lists add up"),
+                Arg::new("config").long("config").value_name("FILE").value_parser(address::file()).help(
+                    "A TOML file with settings, named like their flags; flags override it, and lists are combined",
+                ),
             )
             .next_help_heading("Settings")
             .args(SETTINGS.iter().filter(|setting| S::has(setting)).map(flag))

@@ -23,13 +23,13 @@ const ALLOW_ORIGIN: &str = "allow-origin";
 /// Serves WebSockets that send every message back; Ctrl-C closes them with 1001
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Where to listen, as ADDRESS:PORT; port 0 takes a free one
+    /// Where to listen, as ADDRESS:PORT; port 0 chooses a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0", value_parser = address::listen(SCHEMES))]
     listen: String,
-    /// Serve wss:// under a throw-away authority, whose certificate's path is printed
+    /// Serve wss:// with a temporary certificate authority, and print the path of its certificate
     #[arg(long)]
     tls: bool,
-    /// An origin whose pages may connect, beside the server's own; without it, all may
+    /// An origin whose pages may connect, in addition to the server's own; without it, all may
     #[arg(long, value_name = "ORIGIN", value_parser = config::checked(ALLOW_ORIGIN))]
     allow_origin: Vec<String>,
 }

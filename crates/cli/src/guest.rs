@@ -13,7 +13,7 @@ use wasmtime::{
 };
 use websocket_connection::read_file;
 
-/// The largest guest, in bytes: a hundred times those that there are.
+/// The largest guest, in bytes.
 const MAX_GUEST: usize = 512 * 1024 * 1024;
 
 /// A guest's bytes, by kind.

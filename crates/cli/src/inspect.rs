@@ -17,11 +17,11 @@ use std::{
 use websocket_abi_bridge::Module;
 use websocket_watm as watm;
 
-/// Says what a guest is, what it imports and exports, and how to run it
+/// Prints what kind of guest a file is, what it imports and exports, and how to run it
 #[derive(Args)]
 #[command(after_help = "The exit code is 1 for a guest that no command of this program runs.")]
 pub(crate) struct Arguments {
-    /// The file to look at
+    /// The file to inspect
     #[arg(value_name = "GUEST.wasm", value_parser = address::file())]
     guest: PathBuf,
     #[command(flatten)]

@@ -57,7 +57,7 @@ impl std::error::Error for Usage {}
 #[command(
     name = "websocket-provider",
     version,
-    after_help = "Logs go to standard error, as much as RUST_LOG asks for (RUST_LOG=debug).",
+    after_help = "Logs go to standard error; RUST_LOG sets the level (RUST_LOG=debug).",
     subcommand_required = true,
     arg_required_else_help = true
 )]

@@ -20,7 +20,7 @@ pub(crate) struct Trusted(());
 
 #[derive(Args)]
 pub(crate) struct Trust {
-    /// Take a file that `compile` wrote; it is run as machine code, so it must be as trustworthy as this program
+    /// Accept a file that `compile` wrote. It runs as machine code: trust it as you trust this program
     #[arg(long)]
     allow_precompiled: bool,
 }

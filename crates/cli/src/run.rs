@@ -42,25 +42,25 @@ pub(crate) struct Arguments {
     /// The component to run
     #[arg(value_name = "GUEST.wasm", value_parser = address::file())]
     guest: PathBuf,
-    /// What a command gets as its arguments
+    /// The arguments of a command
     #[arg(value_name = "ARGS", num_args = 0.., last = true)]
     args: Vec<String>,
     #[command(flatten)]
     environment: Environment,
-    /// How long the guest may run; without it, as long as it likes
+    /// Time limit for the guest; without it, there is none
     #[arg(long, value_name = "DURATION", value_parser = parse_time_limit)]
     timeout: Option<Duration>,
-    /// How much memory the guest may have, its tables included, such as 64MiB; without it, what Wasm allows
+    /// Limit of the guest's memory, including its tables, such as 64MiB; without it, only that of Wasm
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory_limit: Option<usize>,
-    /// Let the guest make HTTP requests, to the destinations that `--allow` grants; without it they are denied
+    /// Allow the guest's HTTP requests to destinations that `--allow` grants; without it, all are denied
     #[arg(long)]
     allow_http: bool,
     #[command(flatten)]
     cache: CacheUse,
     #[command(flatten)]
     trust: Trust,
-    /// The interface whose `call` is called
+    /// The interface whose `call` function to run
     #[arg(long, value_name = "NAME")]
     call: Option<String>,
     #[command(flatten)]

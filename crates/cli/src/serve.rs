@@ -38,21 +38,21 @@ pub(crate) struct Arguments {
     /// The module that answers requests
     #[arg(value_name = "GUEST.wasm", value_parser = address::file())]
     guest: PathBuf,
-    /// Where to listen, as ADDRESS:PORT; port 0 takes a free one
+    /// Where to listen, as ADDRESS:PORT; port 0 chooses a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080", value_parser = address::listen(SCHEMES))]
     listen: String,
     #[command(flatten)]
     tls: TlsFiles,
-    /// How many instances answer; each has its own memory, and the sockets that it opened
+    /// Number of instances; each has its own memory and its own sockets
     #[arg(long, value_name = "COUNT", default_value = "1", value_parser = value_parser!(u16).range(1..))]
     instances: u16,
     /// How long one call of an instance may take before it is ended
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_time_limit)]
     callback_timeout: Duration,
-    /// How much memory an instance may have
+    /// Limit of the memory of each instance
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
     memory_limit: usize,
-    /// Where the guest's stores are kept; without it, in memory for as long as this runs
+    /// File for the guest's stores; without it, they are in memory
     #[arg(long, value_name = "FILE", value_parser = address::file())]
     store: Option<PathBuf>,
     #[command(flatten)]

@@ -62,11 +62,11 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum RoleArguments {
-    /// Takes callers over TCP to the network
+    /// Accepts callers over TCP and connects them to the network
     Dial(Ends<Dial>),
-    /// Brings connections of the network to a server over TCP
+    /// Accepts connections from the network and connects them to a server over TCP
     Listen(Ends<Listen>),
-    /// Joins connections of the network with others of it
+    /// Accepts connections from the network and connects them to another network address
     Relay(Ends<Relay>),
 }
 
@@ -79,7 +79,7 @@ struct Ends<R: Kind> {
     local: Place,
     #[arg(long, value_name = "ADDR", help = help(R::REMOTE), value_parser = address::end("remote", R::REMOTE.0, Use::Dial))]
     remote: Place,
-    /// What the transport gets as its configuration
+    /// The file that the transport reads as its configuration
     #[arg(long, value_name = "FILE", value_parser = address::file())]
     config_file: Option<PathBuf>,
     #[command(flatten)]
@@ -155,7 +155,7 @@ struct Relay;
 
 impl Kind for Relay {
     const LOCAL: End = (Schemes::TcpOrWebSocket, "Where the network connects");
-    const REMOTE: End = (Schemes::TcpOrWebSocket, "Where the network goes on");
+    const REMOTE: End = (Schemes::TcpOrWebSocket, "The next address of the network");
     type Tls = TlsFiles;
 
     fn role(transport: &Module, options: Options) -> Result<Role, RoleError> {

@@ -124,7 +124,7 @@ impl Endpoint {
     }
 
     /// Dials `host:port` for a byte stream without a WebSocket: the same policy, DNS, proxy, limits and time limit.
-    /// When it fails, that is logged and counted as for a WebSocket; what opens is logged, and no more. Cancel safe.
+    /// A failure is logged and counted as for a WebSocket; a success is only logged. Cancel safe.
     ///
     /// # Errors
     /// Those of [`Endpoint::connect`] that come before TLS.

@@ -1,4 +1,5 @@
-//! One WebSocket, no Wasm in sight: dial, accept, drive, keep alive, close, with limits and a policy.
+//! WebSockets over real transports, without any WebAssembly: dial, accept, drive, keep alive and close, with limits and a
+//! policy.
 //!
 //! An [`Endpoint`] opens [`Connection`]s for one guest under a host's [`Settings`]; guest ABIs translate
 //! their calls to a connection's and nothing else.

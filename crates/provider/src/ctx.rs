@@ -67,7 +67,7 @@ pub struct WebsocketCtxView<'a> {
     pub table: &'a mut ResourceTable,
 }
 
-/// Implemented by a store's data to show where its [`WebsocketCtx`] is.
+/// Implemented by a store's data to return its [`WebsocketCtx`].
 pub trait WebsocketView: Send {
     /// The context and the table.
     fn websocket(&mut self) -> WebsocketCtxView<'_>;

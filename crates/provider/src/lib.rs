@@ -1,6 +1,6 @@
 //! The WIT package `wasmcloud:websocket` (0.1.0-draft) for components, in any wasmtime host.
 //!
-//! A host keeps a [`WebsocketCtx`] in its store's data, shows where with [`WebsocketView`], and calls
+//! A host keeps a [`WebsocketCtx`] in its store's data, returns it from [`WebsocketView`], and calls
 //! [`p2::add_to_linker`]. The sockets live in the host: dropping the store closes them with 1001.
 //!
 //! ```no_run

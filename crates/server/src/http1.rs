@@ -35,7 +35,7 @@ use websocket_connection::{
 
 /// How long a client may take for its TLS handshake, and for the head of each request.
 const CLIENT_WAIT: Duration = Duration::from_secs(30);
-/// How long a client may take none of its answer. hyper waits [`CLIENT_WAIT`] for the next request, once it is taken.
+/// How long a client may read nothing of a response. hyper then waits [`CLIENT_WAIT`] for the next request.
 const ANSWER_WAIT: Duration = Duration::from_secs(60);
 /// How much of an answer hyper gets at once, in bytes.
 const PART: usize = 64 * 1024;

@@ -38,7 +38,7 @@
 //!
 //! A client has 30 s for its TLS handshake and for the head of each request, and is dropped when it takes nothing of an
 //! answer for 60 s. A service is given as long as it likes. At most 4096 clients are served at a time; others wait in
-//! the queue of the operating system. A WebSocket counts as a client no longer: its `Endpoint` has limits of its own.
+//! the queue of the operating system. A WebSocket no longer counts as a client: its `Endpoint` has limits of its own.
 
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 

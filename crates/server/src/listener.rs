@@ -15,9 +15,9 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::Instrument;
 
-/// How long clients may take to end what they have begun when the server stops.
+/// How long clients may take to finish when the server stops.
 const STOP_WAIT: Duration = Duration::from_secs(10);
-/// How many clients there may be that are no WebSockets yet, or no more.
+/// The maximum number of concurrent clients, not counting WebSockets.
 const MAX_CLIENTS: usize = 4096;
 
 /// Why a server ended before it was asked to stop.

@@ -119,8 +119,8 @@ impl Descriptors {
         }
     }
 
-    /// Whether a stream has something to read, an end or an error included. What it gives goes on to another, and while
-    /// that one is full it has nothing: one direction waits, and the other does not.
+    /// Whether a stream has something to read, an end or an error included. While the
+    /// queue of another stream is full, it reports no data. That pauses one direction, and not the other.
     pub(super) fn poll_readable(&mut self, number: i32, cx: &mut Context<'_>) -> Poll<Result<Ready, Errno>> {
         let is_held = self.streams().any(|(other, stream)| other != number && stream.is_full());
         match self.stream(number) {

@@ -128,13 +128,13 @@ pub enum End {
     Code(i32),
 }
 
-/// Takes callers' streams to the network.
+/// Connects callers to the network.
 pub struct Dialer(Blueprint);
 
-/// Brings streams of the network to callers.
+/// Connects the network to callers.
 pub struct Listener(Blueprint);
 
-/// Joins streams of the network with others.
+/// Connects the network to the network.
 pub struct Relay(Blueprint);
 
 struct Blueprint {

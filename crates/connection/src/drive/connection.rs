@@ -31,9 +31,9 @@ const GOING_AWAY: CloseInfo = CloseInfo { code: 1001, reason: None };
 /// An open WebSocket.
 ///
 /// A task of the runtime that opened it reads ahead into a bounded buffer, answers pings, keeps the
-/// connection alive and completes closing handshakes. Messages sent back to back leave together: when there are 16,
-/// 32, 64 and so on, when their sender waits for anything, or half a millisecond later, by a thread that all connections
-/// of the process share.
+/// connection alive and completes closing handshakes. Messages sent back to back are batched. A batch is
+/// written at 16, 32, 64, … messages, when the sender waits for anything, or after half a millisecond by a thread that
+/// all connections of the process share.
 ///
 /// Dropping the handle, from any thread and with or without a runtime, starts a close with 1001 in the
 /// background, which ends within the close timeout.
@@ -63,9 +63,9 @@ impl Connection {
         Connection { shared, limits, url, subprotocol }
     }
 
-    /// Sends one message; [`Message::Close`] is [`Connection::close`]. When it returns, the message is
-    /// on its way, in order, and at most 64 KiB of earlier ones had been waiting. While the peer does
-    /// not read, it waits. Cancel safe: a send that is dropped has sent nothing.
+    /// Sends one message; [`Message::Close`] is [`Connection::close`]. It returns once the
+    /// message is queued behind at most 64 KiB of earlier messages. It waits while the peer does not
+    /// read. Cancel safe: a send that is dropped has sent nothing.
     ///
     /// # Errors
     /// [`Error::InvalidMessage`] when the message may not be sent, [`Error::ConnectionClosed`] after a
@@ -118,9 +118,8 @@ impl Connection {
         received.transpose()
     }
 
-    /// The next message of those that were read ahead; `None` where there is none now, or no more. Unlike
-    /// [`Connection::receive`] it says nothing of what came before: that its messages are answered as far as they
-    /// will be, so that a peer that broke the rules after them can be told.
+    /// Returns the next buffered message, or `None`. Unlike [`Connection::receive`], `None` does not signal that
+    /// earlier messages were handled: the close frame of a pending violation is still held back.
     pub fn try_receive(&self) -> Option<Message> {
         self.shared.with(|driver, _| driver.take_read())
     }
@@ -142,14 +141,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends the connection at once, without a closing handshake: whatever has not been sent is dropped, and the peer
-    /// gets a reset. For a peer that had its time to read or to close.
+    /// Ends the connection at once, without a closing handshake: unsent data is dropped, and the peer gets a reset.
     pub fn abort(&self) {
         self.shared.with(|driver, _| driver.abort());
     }
 
-    /// Ends the connection if its peer has reset TCP, and gives whether that is so. While the inbound buffer is full,
-    /// nothing else notices it, since nothing is read. What the peer had sent and was not read yet is lost then.
+    /// Ends the connection if its peer has reset TCP, and returns whether it has. While the inbound buffer is full,
+    /// nothing else notices a reset, since nothing is read. Unread messages are then lost.
     pub fn notice_reset(&self) -> bool {
         self.shared.with(|driver, _| driver.notice_reset())
     }

@@ -1,5 +1,5 @@
-//! One open WebSocket on its transport. The protocol decides what happens; this moves its bytes, wakes those who wait, and
-//! tells logs and counters. Nothing here waits: the caller brings the waker.
+//! One open WebSocket on its transport: moves bytes between protocol and transport, wakes waiting calls, and reports to logs
+//! and counters. Nothing here waits: the caller brings the waker.
 
 #[cfg(test)]
 mod tests;

@@ -32,7 +32,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> Transport for T {
 /// order, so that the host has room again when [`Endpoint::closed`] gets the guest's.
 pub(crate) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-/// A TCP connection that takes one of its endpoint's places for as long as it is there.
+/// A TCP connection. It holds one of its endpoint's connection slots until it is dropped.
 pub struct TcpConnection {
     tcp: TcpStream,
     _place: Permits,

@@ -19,8 +19,8 @@ use hyper::upgrade::OnUpgrade;
 use std::{io, sync::Arc};
 use websocket_protocol::{Role, handshake::accept_value};
 
-/// A request that becomes a WebSocket, with its place among the connections of an endpoint. Answer it with
-/// [`Upgrade::response`], then [`Upgrade::accept`] it; dropped before, it gives its place back.
+/// A request that becomes a WebSocket. It holds one of the endpoint's connection slots. Answer it with
+/// [`Upgrade::response`], then [`Upgrade::accept`] it. Dropping it frees the slot.
 pub struct Upgrade {
     on_upgrade: OnUpgrade,
     subprotocol: Option<String>,
@@ -78,7 +78,7 @@ impl Upgrade {
         response
     }
 
-    /// Gives the place back, since the request is answered otherwise.
+    /// Frees the connection slot, since the request is answered otherwise.
     pub fn decline(self) {
         self.admission.attempt.declined();
     }

@@ -26,7 +26,7 @@ use tokio::{
 use tokio_socks::{IntoTargetAddr, TargetAddr, tcp::Socks5Stream};
 use url::Host;
 
-/// How long one address has before the next is tried beside it (RFC 8305 section 5).
+/// The time after which the next address is tried in parallel (RFC 8305 section 5).
 const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// How many addresses that are not granted one error names.
 const MAX_DENIALS: usize = 16;

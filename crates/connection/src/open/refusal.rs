@@ -12,7 +12,7 @@ use tokio::{io::AsyncReadExt, time::timeout};
 
 /// How much of a refusal's body is shown, in bytes.
 const MAX_BODY: usize = 1024;
-/// How much of a refusal's body is read, in bytes: chunks may have no content.
+/// How much of a refusal's body is read, in bytes. Chunks may be empty.
 const MAX_RAW_BODY: usize = 64 * 1024;
 /// How long the body of a refusal may take after its head.
 const BODY_WAIT: Duration = Duration::from_secs(1);

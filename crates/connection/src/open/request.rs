@@ -10,8 +10,8 @@ use percent_encoding::percent_decode_str;
 use std::{collections::HashSet, time::Duration};
 use url::{Host, Url};
 
-/// The most that a guest may add to a handshake, in bytes of its URL, and of its subprotocols and header
-/// fields. Servers take less, and errors and logs repeat some of it.
+/// The largest URL, and the largest total of subprotocols and header fields, that a guest may add to a handshake, in
+/// bytes.
 const MAX_REQUEST: usize = 64 * 1024;
 
 /// How to open one connection: what a guest may say, with `None` for the host's default.

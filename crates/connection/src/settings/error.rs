@@ -2,7 +2,7 @@
 
 use super::{SETTINGS, Setting};
 
-/// A value that a setting does not take, or a name that no setting has.
+/// An invalid value, or an unknown setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingError {

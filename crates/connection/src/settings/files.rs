@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// How long a pipe may take: one that nobody writes to never begins.
+/// Time limit for reading a pipe, in case nobody writes to it.
 const PIPE_WAIT: Duration = Duration::from_secs(10);
 
 /// Reads a whole file of at most so many bytes. A named pipe, a device and the like are read as well, as `/dev/fd/63`

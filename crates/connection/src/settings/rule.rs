@@ -20,7 +20,7 @@ pub(crate) enum Pattern {
     Net(IpNet),
 }
 
-/// Text that is no [`Rule`].
+/// Invalid text for a [`Rule`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}; write a host name, *.suffix, *, an IP address or a CIDR, each with an optional :port")]
 pub struct RuleError(String);

@@ -3,8 +3,8 @@
 use crate::Message;
 use std::{collections::VecDeque, mem::discriminant};
 
-/// How many unread pings and how many unread pongs are kept. Older ones are dropped, so that an application that only sends
-/// receives neither without end.
+/// How many unread pings, and how many unread pongs, are kept. Older ones are dropped, so that memory stays bounded if an
+/// application never receives.
 pub const MAX_UNREAD_CONTROLS: usize = 16;
 
 /// Received messages in the order of their arrival. Text and binary messages count as bytes, and reading stops while there

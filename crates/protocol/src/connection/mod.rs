@@ -62,7 +62,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long an application may answer the messages that came before a violation, before the peer is told.
+/// How long an application may answer the messages that came before a violation, before the close frame is sent.
 pub const GRACE_PERIOD: Duration = Duration::from_millis(500);
 /// How long a peer has to end the transport after the closing handshake.
 pub const LINGER: Duration = Duration::from_secs(1);

@@ -41,7 +41,7 @@ impl Outgoing {
     }
 
     /// Sends this, unless that would wait; then gives a copy, since the memory is the guest's again by the time that
-    /// there is room. Fails when the guest's text is none.
+    /// there is room. Fails if the guest's text is not UTF-8.
     fn try_send(
         self,
         connection: &Connection,

@@ -7,7 +7,7 @@ use rustls::pki_types::{
 };
 use std::path::Path;
 
-/// The largest PEM file, in bytes: a hundred times the system's roots.
+/// The largest PEM file, in bytes.
 const MAX_PEM: usize = 16 * 1024 * 1024;
 
 /// The certificates of a PEM file, in order.
