@@ -53,6 +53,8 @@ async fn inspect_names_abi_dialect_and_exports_and_run_says_use_serve() {
     let (_, said) = says("inspect", &guest(&[]).replace("\"memory\"", "\"mem\"")).await;
     assert!(said.contains("no command") && said.contains("`memory`"), "{said}");
     let (_, said) = says("inspect", "(module)").await;
+    assert!(said.contains("nothing in it to run") && !said.contains("wasm-tools"), "{said}");
+    let (_, said) = says("inspect", r#"(module (func (export "f")))"#).await;
     assert!(said.contains("wasm-tools component new"), "{said}");
 }
 
