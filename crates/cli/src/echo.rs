@@ -15,7 +15,7 @@ use tracing::Instrument;
 use websocket_connection::{Connection, Endpoint, Error, Message, Settings, Upgrade};
 use websocket_listener::{Service, asked_to_stop, tls};
 
-/// What is served at `--listen`.
+/// The schemes of `--listen`, for error messages.
 const SCHEMES: &str = "it serves ws://, and wss:// with --tls";
 /// The setting of the core that is a flag here.
 const ALLOW_ORIGIN: &str = "allow-origin";

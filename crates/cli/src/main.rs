@@ -40,7 +40,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The exit code after wrong usage, as clap has it.
 const USAGE: i32 = 2;
 
-/// What is wrong with flags and settings, each of which clap took.
+/// A conflict between flags or settings whose values are valid one by one.
 #[derive(Debug)]
 struct Usage(String);
 

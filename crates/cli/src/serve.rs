@@ -29,7 +29,7 @@ use websocket_listener::{Service, asked_to_stop};
 
 /// Idle sockets are looked at this often; the keep-alive finds the dead ones.
 const RECEIVE_WAIT: Duration = Duration::from_secs(3600);
-/// What is served at `--listen`.
+/// The schemes of `--listen`, for error messages.
 const SCHEMES: &str = "it serves http:// and ws://, and with --tls-cert and --tls-key https:// and wss://";
 /// Serves HTTP and WebSockets with a core module of the pointer-payload ABI; Ctrl-C closes with 1001
 #[derive(Args)]
