@@ -46,17 +46,25 @@ pub enum Violation {
         /// The least size that the message has.
         size: u64,
         /// The limit.
+        limit: u64,
+    },
+    /// A frame over the size limit, both in bytes (section 10.4).
+    #[error("the peer sent a frame of {size} bytes, and this connection takes {limit}")]
+    FrameTooLarge {
+        /// The size that the frame's header announced.
+        size: u64,
+        /// The limit.
         limit: usize,
     },
 }
 
 impl Violation {
-    /// The close code for the peer (section 7.4.1): 1007 for text that is not UTF-8, 1009 for a message over the limit,
-    /// otherwise 1002.
+    /// The close code for the peer (section 7.4.1): 1007 for text that is not UTF-8, 1009 for a message or a
+    /// frame over its limit, otherwise 1002.
     pub fn close_code(&self) -> u16 {
         match self {
             Violation::Utf8 => 1007,
-            Violation::TooLarge { .. } => 1009,
+            Violation::TooLarge { .. } | Violation::FrameTooLarge { .. } => 1009,
             _ => 1002,
         }
     }

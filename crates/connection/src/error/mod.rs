@@ -53,7 +53,9 @@ impl From<InvalidMessage> for Error {
 impl From<Violation> for Error {
     fn from(violation: Violation) -> Self {
         match violation {
-            Violation::TooLarge { .. } => Error::InvalidMessage(violation.to_string()),
+            Violation::TooLarge { .. } | Violation::FrameTooLarge { .. } => {
+                Error::InvalidMessage(violation.to_string())
+            }
             _ => Error::Protocol(violation.to_string()),
         }
     }

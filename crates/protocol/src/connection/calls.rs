@@ -36,6 +36,11 @@ impl Connection {
         }
         debug_assert!(self.pong.is_none(), "a pong waits only while the output is full");
         let (length, is_data) = (message.len(), message.is_data());
+        if self.writer.is_fragmented(message) {
+            self.writer.message(message, &mut self.output);
+            self.stats.sent.add(message);
+            return Poll::Ready(Ok(self.pacing.sent(is_data, self.output.len())));
+        }
         let bytes = message.payload();
         let mut payload = self.writer.begin(message.opcode(), &bytes, &mut self.output);
         if self.pacing.is_early(length) {

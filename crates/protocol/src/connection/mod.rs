@@ -50,7 +50,7 @@ pub use pacing::{BATCH_DELAY, OUTPUT_BOUND, Sent};
 
 use crate::{
     InvalidMessage, RandomSource, Role, Violation,
-    message::{MessageReader, MessageWriter},
+    message::{MessageReader, MessageWriter, ReadLimits},
 };
 use bytes::{Bytes, BytesMut};
 use inbox::Inbox;
@@ -83,6 +83,11 @@ pub struct Config {
     pub role: Role,
     /// Bytes of one assembled message, in both directions.
     pub max_message_size: usize,
+    /// Bytes of one frame, in both directions. Larger messages are sent in fragments.
+    pub max_frame_size: usize,
+    /// Bytes of one frame of a message that is sent. Larger messages are sent in fragments, and control frames may go
+    /// between them.
+    pub fragment_size: usize,
     /// Bytes of unread data messages at which reading pauses. One message may exceed it.
     pub inbound_buffer: usize,
     /// How long closing takes at most.
@@ -92,11 +97,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// Messages up to 16 MiB, 1 MiB of unread messages, a close timeout of 10 s, and a keep-alive interval of 30 s.
+    /// Messages up to 16 MiB, in frames of any size and sent as one frame each; 1 MiB of unread messages, a close timeout of
+    /// 10 s, and a keep-alive interval of 30 s.
     pub fn new(role: Role) -> Self {
         Config {
             role,
             max_message_size: 16 << 20,
+            max_frame_size: usize::MAX,
+            fragment_size: usize::MAX,
             inbound_buffer: 1 << 20,
             close_timeout: Duration::from_secs(10),
             keep_alive: Some(Duration::from_secs(30)),
@@ -200,13 +208,15 @@ impl Connection {
     /// A connection whose opening handshake is done. Bytes that arrived behind the handshake go into
     /// [`Connection::receive_bytes`].
     pub fn new(config: Config, random: RandomSource, now: Instant) -> Self {
-        let mut writer = MessageWriter::new(config.role, random);
+        let mut limits = ReadLimits::new(config.max_message_size);
+        limits.max_frame_size = config.max_frame_size;
+        let mut writer = MessageWriter::new(config.role, random, config.fragment_size.min(config.max_frame_size));
         let mut tag = [0; 8];
         tag.as_chunks_mut().0.fill_with(|| writer.frames().random());
         Connection {
             config,
             phase: Phase::Open(Liveness { heard: now, pinged: None }),
-            reader: MessageReader::new(config.role, config.max_message_size),
+            reader: MessageReader::new(config.role, limits),
             writer,
             input: BytesMut::new(),
             output: BytesMut::new(),

@@ -47,7 +47,7 @@ impl Failure {
     /// The outcome of a connection that ends by this.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Failure::Violation(Violation::TooLarge { .. }) => Outcome::TooLarge,
+            Failure::Violation(Violation::TooLarge { .. } | Violation::FrameTooLarge { .. }) => Outcome::TooLarge,
             Failure::Violation(_) => Outcome::Violation,
             Failure::Eof { .. } | Failure::Read { .. } | Failure::Write(_) => Outcome::Lost,
             Failure::KeepAlive => Outcome::KeepAliveTimeout,
@@ -71,7 +71,7 @@ pub enum Outcome {
     CloseTimeout,
     /// The peer violated the protocol.
     Violation,
-    /// The peer sent a message over the size limit.
+    /// The peer sent a message or a frame over its size limit.
     TooLarge,
     /// The application ended the connection without a closing handshake.
     Aborted,

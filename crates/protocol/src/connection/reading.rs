@@ -4,7 +4,7 @@ use super::{
     CONTROL_BATCH, Connection, Failure, GRACE_PERIOD, Initiator, MAX_READ, MIN_READ, OUTPUT_BOUND, Outcome, READ_STEP,
     phase::{Liveness, Phase},
 };
-use crate::{CloseInfo, Message, MessageRef, Role, Violation, close::NO_STATUS};
+use crate::{CloseInfo, Message, MessageRef, Role, Violation, close::NO_STATUS, message::Unit};
 use bytes::{BufMut, BytesMut, buf::Limit};
 use std::{io, sync::Arc, time::Instant};
 
@@ -109,9 +109,10 @@ impl Connection {
 
     /// Decodes one message, whatever the inbox holds; returns whether there was one, or a violation.
     pub(super) fn decode_message(&mut self, now: Instant) -> bool {
-        match self.reader.next_message(&mut self.input) {
-            Ok(Some(message)) => self.arrived(message, now),
-            Ok(None) => return false,
+        match self.reader.next_unit(&mut self.input) {
+            Ok(Some(Unit::Message(message))) => self.arrived(message, now),
+            // The reader's limits have it read every message whole.
+            Ok(Some(_) | None) => return false,
             Err(violation) => self.violated(violation, now),
         }
         true

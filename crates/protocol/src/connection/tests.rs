@@ -5,7 +5,7 @@ use super::{pacing::EARLY_PART, *};
 use crate::{
     CloseInfo, Message, MessageRef,
     close::NO_STATUS,
-    frame::{Frame, FrameReader, Opcode},
+    frame::{Frame, FrameReader, FrameWriter, Opcode},
 };
 use std::{sync::LazyLock, task::Poll};
 
@@ -31,7 +31,7 @@ fn connection(role: Role) -> Connection {
 fn wire(connection: &Connection, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     let role = if connection.config.role == Role::Client { Role::Server } else { Role::Client };
     let mut bytes = BytesMut::new();
-    MessageWriter::new(role, Box::new(|| [0; 4])).begin(opcode, payload, &mut bytes).put(usize::MAX, &mut bytes);
+    FrameWriter::new(role, Box::new(|| [0; 4])).frame(opcode, true, payload, &mut bytes);
     bytes.to_vec()
 }
 
@@ -50,8 +50,8 @@ fn written(connection: &mut Connection) -> Vec<(Opcode, Vec<u8>)> {
     let mut bytes = BytesMut::from(connection.transmit());
     connection.transmitted(bytes.len());
     connection.flushed();
-    let mut frames = FrameReader::new(role);
-    std::iter::from_fn(|| frames.next_frame(&mut bytes, usize::MAX).unwrap())
+    let mut frames = FrameReader::new(role, usize::MAX);
+    std::iter::from_fn(|| frames.next_frame(&mut bytes).unwrap())
         .map(|Frame { opcode, payload, .. }| (opcode, payload.to_vec()))
         .collect()
 }
@@ -653,6 +653,33 @@ fn nothing_follows_the_beginning_of_a_message_that_could_not_be_written() {
     assert!(connection.transmit().is_empty());
     assert_eq!(connection.stats().sent, Traffic::default());
     assert_eq!(connection.state(), State::Closing);
+}
+
+#[test]
+fn a_message_larger_than_a_fragment_is_sent_in_frames_of_that_size() {
+    // Whichever of the two limits is lower.
+    for (fragment_size, max_frame_size) in [(4, usize::MAX), (usize::MAX, 4)] {
+        let mut config = Config::new(Role::Server);
+        (config.fragment_size, config.max_frame_size) = (fragment_size, max_frame_size);
+        let mut connection = Connection::new(config, Box::new(|| [0; 4]), now());
+        assert!(matches!(connection.send(MessageRef::Text("hello")), Poll::Ready(Ok(Sent::Now))));
+        assert_eq!(connection.stats().sent, Traffic { messages: 1, bytes: 5 });
+        assert_eq!(written(&mut connection), [(Opcode::Text, b"hell".to_vec()), (Opcode::Continuation, b"o".to_vec())]);
+    }
+}
+
+#[test]
+fn a_frame_over_its_limit_is_a_violation() {
+    let mut config = Config::new(Role::Client);
+    config.max_frame_size = 4;
+    let mut connection = Connection::new(config, Box::new(|| [0; 4]), now());
+    arrive(&mut connection, Opcode::Binary, b"1234");
+    assert_eq!(received(&mut connection), [Message::Binary("1234".into())]);
+    connection.receive_bytes(&[0x01, 4, b'a', b'b', b'c', b'd', 0x80, 5], now());
+    assert_eq!(connection.closure().outcome, Some(Outcome::TooLarge));
+    let violation = Violation::FrameTooLarge { size: 5, limit: 4 };
+    assert_eq!(connection.poll_event(), Some(Event::Violated(violation)));
+    assert_eq!(written(&mut connection), [close_frame(1009)]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use bytes::{Buf, BytesMut};
 #[derive(Debug)]
 pub struct FrameReader {
     role: Role,
+    max_frame_size: usize,
     mask: Option<[u8; 4]>,
     /// Bytes of the current payload that were taken, and that are to come.
     taken: u64,
@@ -19,9 +20,9 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// A reader for the end that plays `role`.
-    pub fn new(role: Role) -> Self {
-        FrameReader { role, mask: None, taken: 0, remaining: 0 }
+    /// A reader for the end that plays `role`, with a limit in bytes for the payloads of frames.
+    pub fn new(role: Role, max_frame_size: usize) -> Self {
+        FrameReader { role, max_frame_size, mask: None, taken: 0, remaining: 0 }
     }
 
     /// Bytes of the current payload that are still to be taken.
@@ -33,13 +34,13 @@ impl FrameReader {
     /// still to be taken.
     ///
     /// # Errors
-    /// A [`Violation`], after which nothing more can be read.
+    /// A [`Violation`], after which nothing more can be read; [`Violation::FrameTooLarge`] as soon as the header announces
+    /// more bytes than the limit.
     pub fn next_header(&mut self, input: &mut BytesMut) -> Result<Option<FrameHeader>, Violation> {
         if self.remaining > 0 {
             return Ok(None);
         }
-        let Some((header, size)) = FrameHeader::parse(input)? else { return Ok(None) };
-        header.check_mask(self.role)?;
+        let Some((header, size)) = self.parse(input)? else { return Ok(None) };
         input.advance(size);
         (self.mask, self.taken, self.remaining) = (header.mask, 0, header.length);
         Ok(Some(header))
@@ -56,6 +57,14 @@ impl FrameReader {
         self.remaining -= piece.len() as u64;
     }
 
+    /// Counts the next `count` bytes of the current payload as taken, which nobody reads. At most
+    /// [`FrameReader::remaining`].
+    pub fn skip(&mut self, count: u64) {
+        debug_assert!(count <= self.remaining);
+        self.taken += count;
+        self.remaining -= count;
+    }
+
     /// Takes what is left of the current payload out of `input` at once; `None` while `input` does not hold all of it.
     /// For small payloads, those of control frames for one.
     pub fn take_all(&mut self, input: &mut BytesMut) -> Option<Vec<u8>> {
@@ -69,20 +78,25 @@ impl FrameReader {
     /// Reads a whole frame; `None` while `input` does not hold all of it, and then takes nothing.
     ///
     /// # Errors
-    /// A [`Violation`]; [`Violation::TooLarge`] as soon as the header announces more than `max_frame_size` bytes.
-    pub fn next_frame(&mut self, input: &mut BytesMut, max_frame_size: usize) -> Result<Option<Frame>, Violation> {
-        let Some((header, size)) = FrameHeader::parse(input)? else { return Ok(None) };
-        header.check_mask(self.role)?;
-        if header.length > max_frame_size as u64 {
-            return Err(Violation::TooLarge { size: header.length, limit: max_frame_size });
-        }
-        // It fits: the limit is a `usize`.
-        if input.len() - size < header.length as usize {
+    /// As [`FrameReader::next_header`].
+    pub fn next_frame(&mut self, input: &mut BytesMut) -> Result<Option<Frame>, Violation> {
+        let Some((header, size)) = self.parse(input)? else { return Ok(None) };
+        if ((input.len() - size) as u64) < header.length {
             return Ok(None);
         }
         self.next_header(input)?;
         let payload = self.take_all(input).unwrap_or_default().into();
         Ok(Some(Frame { opcode: header.opcode, is_final: header.is_final, payload }))
+    }
+
+    /// Reads the header at the start of `input` and checks it.
+    fn parse(&self, input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
+        let Some((header, size)) = FrameHeader::parse(input)? else { return Ok(None) };
+        header.check_mask(self.role)?;
+        if header.length > self.max_frame_size as u64 {
+            return Err(Violation::FrameTooLarge { size: header.length, limit: self.max_frame_size });
+        }
+        Ok(Some((header, size)))
     }
 }
 
@@ -94,7 +108,7 @@ mod tests {
     #[test]
     fn a_payload_is_unmasked_in_whatever_pieces_it_is_taken() {
         let mut input = BytesMut::from(&[0x82, 0x85, 1, 2, 3, 4][..]);
-        let mut reader = FrameReader::new(Role::Server);
+        let mut reader = FrameReader::new(Role::Server, usize::MAX);
         let header = reader.next_header(&mut input).unwrap().unwrap();
         assert_eq!((header.opcode, header.length, input.len()), (Opcode::Binary, 5, 0));
         assert_eq!(reader.next_header(&mut input), Ok(None));
@@ -105,20 +119,33 @@ mod tests {
     }
 
     #[test]
+    fn a_skipped_piece_moves_the_mask_on() {
+        let mut input = BytesMut::from(&[0x82, 0x85, 1, 2, 3, 4][..]);
+        let mut reader = FrameReader::new(Role::Server, usize::MAX);
+        reader.next_header(&mut input).unwrap();
+        reader.skip(3);
+        let mut last = [4 ^ 7, 1 ^ 7];
+        reader.take(&mut last);
+        assert_eq!((last, reader.remaining()), ([7; 2], 0));
+    }
+
+    #[test]
     fn a_whole_frame_is_read_once_it_is_there() {
         let wire = [0x89, 0x02, b'h', b'i', 0x81, 0x00];
-        let mut reader = FrameReader::new(Role::Client);
+        let mut reader = FrameReader::new(Role::Client, 2);
         for end in 0..4 {
             let mut input = BytesMut::from(&wire[..end]);
-            assert_eq!(reader.next_frame(&mut input, 125), Ok(None));
+            assert_eq!(reader.next_frame(&mut input), Ok(None));
             assert_eq!(input.len(), end);
         }
         let mut input = BytesMut::from(&wire[..]);
         let ping = Frame { opcode: Opcode::Ping, is_final: true, payload: "hi".into() };
-        assert_eq!(reader.next_frame(&mut input, 125), Ok(Some(ping)));
+        assert_eq!(reader.next_frame(&mut input), Ok(Some(ping)));
         let text = Frame { opcode: Opcode::Text, is_final: true, payload: "".into() };
-        assert_eq!(reader.next_frame(&mut input, 0), Ok(Some(text)));
-        let mut large = BytesMut::from(&[0x82, 0x02][..]);
-        assert_eq!(reader.next_frame(&mut large, 1), Err(Violation::TooLarge { size: 2, limit: 1 }));
+        assert_eq!(reader.next_frame(&mut input), Ok(Some(text)));
+        let mut large = BytesMut::from(&[0x82, 0x03][..]);
+        let violation = Violation::FrameTooLarge { size: 3, limit: 2 };
+        assert_eq!(reader.next_frame(&mut large), Err(violation.clone()));
+        assert_eq!(reader.next_header(&mut large), Err(violation));
     }
 }

@@ -95,7 +95,7 @@ mod tests {
             let mut rest = frame.begin(Opcode::Binary, is_final, &payload, &mut output);
             rest.put(first, &mut output);
             rest.put(usize::MAX, &mut output);
-            let read = FrameReader::new(to).next_frame(&mut output, usize::MAX);
+            let read = FrameReader::new(to, usize::MAX).next_frame(&mut output);
             prop_assert_eq!(read, Ok(Some(Frame { opcode: Opcode::Binary, is_final, payload: payload.into() })));
             prop_assert!(output.is_empty());
         }

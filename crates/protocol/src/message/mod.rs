@@ -1,9 +1,11 @@
 //! Messages (RFC 6455 section 5.4): assembled from frames when received, written as frames when sent.
 
+mod assembly;
 mod reader;
+mod utf8;
 mod writer;
 
-pub use reader::MessageReader;
+pub use reader::{Claim, MessageReader, ReadLimits, Unit};
 pub use writer::MessageWriter;
 
 use crate::{
@@ -27,6 +29,25 @@ pub enum Message {
     Pong(Bytes),
     /// A close frame. To send one is to close the connection.
     Close(CloseInfo),
+}
+
+/// The kind of a message that carries data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MessageKind {
+    /// UTF-8 text.
+    Text,
+    /// Bytes.
+    Binary,
+}
+
+impl MessageKind {
+    /// The opcode of the message's first frame.
+    pub fn opcode(self) -> Opcode {
+        match self {
+            MessageKind::Text => Opcode::Text,
+            MessageKind::Binary => Opcode::Binary,
+        }
+    }
 }
 
 /// One WebSocket message with a borrowed payload.

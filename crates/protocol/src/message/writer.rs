@@ -1,4 +1,5 @@
-//! Messages to frames (RFC 6455 section 5.4) over a [`FrameWriter`]. Each message is sent as one frame.
+//! Messages to frames (RFC 6455 section 5.4) over a [`FrameWriter`]. A message is sent as one frame unless it is larger than
+//! a fragment may be.
 
 use super::MessageRef;
 use crate::{
@@ -11,25 +12,86 @@ use bytes::BytesMut;
 #[derive(Debug)]
 pub struct MessageWriter {
     frames: FrameWriter,
+    fragment_size: usize,
 }
 
 impl MessageWriter {
-    /// A writer for the end that plays `role`. A client asks `random` for the mask of each frame.
-    pub fn new(role: Role, random: RandomSource) -> Self {
-        MessageWriter { frames: FrameWriter::new(role, random) }
+    /// A writer for the end that plays `role`. A client asks `random` for the mask of each frame. A text or binary message
+    /// of more than `fragment_size` bytes is sent in fragments of that size; it is at least 1.
+    pub fn new(role: Role, random: RandomSource, fragment_size: usize) -> Self {
+        MessageWriter { frames: FrameWriter::new(role, random), fragment_size: fragment_size.max(1) }
     }
 
     /// Appends a whole message to `output`.
     pub fn message(&mut self, message: MessageRef<'_>, output: &mut BytesMut) {
-        self.begin(message.opcode(), &message.payload(), output).put(usize::MAX, output);
+        let payload = message.payload();
+        if self.is_fragmented(message) {
+            let (mut opcode, mut rest) = (message.opcode(), &payload[..]);
+            while !rest.is_empty() {
+                rest = &rest[self.fragment(opcode, rest, true, output)..];
+                opcode = Opcode::Continuation;
+            }
+        } else {
+            self.begin(message.opcode(), &payload, output).put(usize::MAX, output);
+        }
     }
 
-    /// Appends the header of a message with this payload to `output`. The whole [`Payload`] must follow before anything else.
+    /// Whether this message is sent in fragments: control frames never are (RFC 6455 section 5.5).
+    pub fn is_fragmented(&self, message: MessageRef<'_>) -> bool {
+        message.is_data() && message.len() > self.fragment_size
+    }
+
+    /// Appends the header of a message with this payload to `output`, in one frame. The whole [`Payload`] must follow before
+    /// anything else.
     pub fn begin<'a>(&mut self, opcode: Opcode, payload: &'a [u8], output: &mut BytesMut) -> Payload<'a> {
         self.frames.begin(opcode, true, payload, output)
     }
 
+    /// Appends the next fragment of a message to `output`, and returns how many bytes of `rest` it carries. It is the last
+    /// one of the message if it carries all of them and `is_last`. The opcode of all but the first is
+    /// [`Opcode::Continuation`].
+    pub fn fragment(&mut self, opcode: Opcode, rest: &[u8], is_last: bool, output: &mut BytesMut) -> usize {
+        let count = rest.len().min(self.fragment_size);
+        self.frames.frame(opcode, is_last && count == rest.len(), &rest[..count], output);
+        count
+    }
+
     pub(crate) fn frames(&mut self) -> &mut FrameWriter {
         &mut self.frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{Frame, FrameReader};
+
+    #[test]
+    fn a_message_larger_than_a_fragment_is_sent_in_fragments() {
+        let mut writer = MessageWriter::new(Role::Server, Box::new(|| [0; 4]), 4);
+        let mut output = BytesMut::new();
+        for message in [
+            MessageRef::Text("abcdefghi"),
+            MessageRef::Binary(&[7; 8]),
+            MessageRef::Text("four"),
+            MessageRef::Ping(b"12345"),
+        ] {
+            writer.message(message, &mut output);
+        }
+        writer.message(MessageRef::Binary(b""), &mut output);
+        let mut reader = FrameReader::new(Role::Client, usize::MAX);
+        let frames: Vec<_> = std::iter::from_fn(|| reader.next_frame(&mut output).unwrap()).collect();
+        let frame = |opcode, is_final, payload| Frame { opcode, is_final, payload };
+        let expected = [
+            frame(Opcode::Text, false, "abcd".into()),
+            frame(Opcode::Continuation, false, "efgh".into()),
+            frame(Opcode::Continuation, true, "i".into()),
+            frame(Opcode::Binary, false, vec![7; 4].into()),
+            frame(Opcode::Continuation, true, vec![7; 4].into()),
+            frame(Opcode::Text, true, "four".into()),
+            frame(Opcode::Ping, true, "12345".into()),
+            frame(Opcode::Binary, true, "".into()),
+        ];
+        assert_eq!(frames, expected);
     }
 }
