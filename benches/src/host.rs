@@ -126,7 +126,7 @@ fn add_batch(linker: &mut Linker<Data>) -> Result<()> {
             Box::new(async move {
                 let connection = store.data_mut().table.get(&this)?;
                 for data in messages {
-                    if let Err(error) = connection.send(Message::Binary(data)).await {
+                    if let Err(error) = connection.send(&Message::Binary(data)).await {
                         return Ok((Err(error.to_string()),));
                     }
                 }

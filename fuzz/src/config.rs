@@ -58,15 +58,13 @@ pub fn config(data: &[u8]) {
     let millis = |millis: u32| Duration::from_millis(millis.into());
     // Elsewhere in a URL it is no password.
     let secret = url.match_indices(PASSWORD).count() == 1 && url.starts_with(SECRET);
-    let config = ConnectConfig {
-        url,
-        subprotocols: case.subprotocols,
-        headers: case.headers,
-        timeout: case.timeout_ms.map(millis),
-        max_message_size: case.max_message_size.map(|size| size as usize),
-        keepalive: case.keepalive,
-        keepalive_interval: case.keepalive_interval_ms.map(millis),
-    };
+    let mut config = ConnectConfig::new(url);
+    config.subprotocols = case.subprotocols;
+    config.headers = case.headers;
+    config.timeout = case.timeout_ms.map(millis);
+    config.max_message_size = case.max_message_size.map(|size| size as usize);
+    config.keepalive = case.keepalive;
+    config.keepalive_interval = case.keepalive_interval_ms.map(millis);
     let good = ENDPOINT.grants(config.clone());
     if let Ok((url, timeout, size, keepalive)) = &good {
         let most = Settings::default();

@@ -36,13 +36,10 @@ pub fn frames(data: &[u8]) {
 async fn play(mut case: Case) {
     let endpoint = &ENDPOINTS[usize::from(!case.small_inbox)];
     let settings = endpoint.settings();
-    let config = ConnectConfig {
-        url: "ws://localhost/".to_owned(),
-        max_message_size: Some(case.largest),
-        keepalive: Some(case.keepalive.is_some()),
-        keepalive_interval: case.keepalive,
-        ..ConnectConfig::default()
-    };
+    let mut config = ConnectConfig::new("ws://localhost/");
+    config.max_message_size = Some(case.largest);
+    config.keepalive = Some(case.keepalive.is_some());
+    config.keepalive_interval = case.keepalive;
     let (near, far) = duplex(case.pipe);
     let connection = endpoint.over(near, case.is_client, config).expect("good wishes");
     let (orders, received) = unbounded_channel();

@@ -65,18 +65,18 @@ impl Guest {
             }
             Step::Send(kind, payload) => {
                 let message = message(kind, payload);
-                let sent = timed(self.connection.send(message.clone())).await;
+                let sent = timed(self.connection.send(&message)).await;
                 self.sent(message, was, sent);
             }
             Step::TrySend(kind, payload) => {
                 let message = message(kind, payload);
-                if let Poll::Ready(sent) = tried(timed(self.connection.send(message.clone()))).await {
+                if let Poll::Ready(sent) = tried(timed(self.connection.send(&message))).await {
                     self.sent(message, was, sent);
                 }
             }
             Step::SendAndReceive(kind, payload) => {
                 let message = message(kind, payload);
-                let sending = self.connection.send(message.clone());
+                let sending = self.connection.send(&message);
                 let (sent, received) = join!(timed(sending), timed(self.connection.receive()));
                 self.sent(message, was, sent);
                 self.received(received);

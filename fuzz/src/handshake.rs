@@ -44,8 +44,8 @@ async fn play(case: Case, answer: &[u8]) {
     // It reads the certificates of the system, which takes longer than all of this.
     static ENDPOINT: LazyLock<Endpoint> = LazyLock::new(|| Endpoint::new(Settings::default()).expect("good settings"));
     let offered = if case.subprotocols { vec!["chat".to_owned(), "log".to_owned()] } else { vec![] };
-    let config =
-        ConnectConfig { url: "ws://localhost/".to_owned(), subprotocols: offered.clone(), ..ConnectConfig::default() };
+    let mut config = ConnectConfig::new("ws://localhost/");
+    config.subprotocols.clone_from(&offered);
     let (near, mut far) = duplex(1 << 16);
     let server = async {
         let mut request = Vec::new();

@@ -1,6 +1,8 @@
 //! What the end-to-end tests share: the program and the guests that `make build` has built, and
 //! third-party servers to talk to.
 
+// Nothing but tests uses these types, and none prints them.
+#![allow(missing_debug_implementations)]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod build;

@@ -93,7 +93,7 @@ async fn connections_are_counted_per_guest_and_in_total_until_they_are_gone() {
     let pre = example_guest(&Engine::default());
     let limits = [("allow", "localhost"), ("max-connections", "1"), ("max-connections-total", "1")];
     let (one, other) = (endpoint(&limits), endpoint(&limits).for_guest());
-    let first = one.connect(websocket_connection::ConnectConfig { url: server.url.clone(), ..Default::default() });
+    let first = one.connect(websocket_connection::ConnectConfig::new(&server.url));
     let first = first.await.unwrap();
     let (text, _) = call(&pre, one.clone(), &server.url).await;
     assert!(text.contains("max-connections"), "{text}");

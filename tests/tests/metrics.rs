@@ -9,7 +9,7 @@ use opentelemetry_sdk::metrics::{
 };
 use std::collections::BTreeMap;
 use tests::{Behaviour, Server, soon};
-use websocket_connection::{ConnectConfig, Message};
+use websocket_connection::ConnectConfig;
 use websocket_provider::{Endpoint, METRICS, MetricKind, Settings};
 
 fn host(allow: &str) -> Endpoint {
@@ -28,9 +28,9 @@ fn points<T: Copy + ToString>(sum: &Sum<T>) -> Vec<(BTreeMap<String, String>, St
 async fn every_counter_is_exported_with_the_attributes_of_its_host() {
     let (busy, denied) = (host("localhost"), host("example.com"));
     let server = Server::start(Behaviour::Echo).await;
-    let config = || ConnectConfig { url: server.url.clone(), ..ConnectConfig::default() };
+    let config = || ConnectConfig::new(&server.url);
     let connection = soon(busy.connect(config())).await.unwrap();
-    soon(connection.send(Message::Text("hello".into()))).await.unwrap();
+    soon(connection.send("hello")).await.unwrap();
     while soon(connection.receive()).await.unwrap().is_none() {}
     soon(denied.connect(config())).await.err().unwrap();
 

@@ -35,7 +35,7 @@ const CALLS: [(&str, usize, usize); 18] = [
 ];
 
 /// A compiled module that was found to speak the ABI.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Module {
     module: wasmtime::Module,
     shape: Shape,

@@ -13,7 +13,7 @@ use super::{
 };
 use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header, request::Parts, uri::Authority};
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::timeout};
 use wasmtime::Linker;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -57,6 +57,15 @@ pub struct Options {
     pub wasi: Box<dyn Fn() -> WasiP1Ctx + Send + Sync>,
 }
 
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { name, instances, limits, endpoint, stores: _, wasi: _ } = self;
+        let mut debug = f.debug_struct("Options");
+        debug.field("name", name).field("instances", instances).field("limits", limits).field("endpoint", endpoint);
+        debug.finish_non_exhaustive()
+    }
+}
+
 /// Answers requests with a guest, and keeps the sockets that it upgrades them to.
 pub struct Server {
     workers: Vec<Worker>,
@@ -64,6 +73,13 @@ pub struct Server {
     endpoint: Endpoint,
     handlers: Vec<&'static str>,
     stop: watch::Sender<bool>,
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Server");
+        debug.field("name", &self.blueprint.name).field("instances", &self.workers.len()).finish_non_exhaustive()
+    }
 }
 
 /// What all instances of a server share.

@@ -262,7 +262,7 @@ async fn exchange(
             message = outbox.next() => {
                 let length = message.len();
                 // A connection that is over says so when it is next received from.
-                if let Err(Error::Timeout) = connection.send(message).await {
+                if let Err(Error::Timeout) = connection.send(&message).await {
                     outbox.give_up(1008, "too slow");
                 }
                 outbox.sent(length);

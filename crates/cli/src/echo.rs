@@ -110,7 +110,7 @@ async fn accept(upgrade: Upgrade, mut stop: watch::Receiver<bool>) -> Result<(),
 async fn echo(connection: &Connection) -> Result<(), Error> {
     loop {
         match connection.receive().await? {
-            Some(message @ (Message::Text(_) | Message::Binary(_))) => connection.send(message).await?,
+            Some(message @ (Message::Text(_) | Message::Binary(_))) => connection.send(&message).await?,
             Some(Message::Close(_)) => return Ok(()),
             // The connection has answered the ping.
             Some(Message::Ping(_) | Message::Pong(_)) | None => {}

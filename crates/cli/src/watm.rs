@@ -368,7 +368,7 @@ impl Host {
                 let dialled: Result<Box<dyn Transport>, _> = match remote {
                     Place::Tcp(authority) => endpoint.connect_tcp(&authority).await.map(|tcp| Box::new(tcp) as _),
                     Place::WebSocket(url) => {
-                        let config = ConnectConfig { url: url.into(), ..ConnectConfig::default() };
+                        let config = ConnectConfig::new(url);
                         let transport = |connection| WebSocketTransport::new(connection).going_away_when(stop);
                         endpoint.connect(config).await.map(|connection| Box::new(transport(connection)) as _)
                     }

@@ -13,8 +13,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     settings.set("allow", "localhost")?;
     let endpoint = Endpoint::new(settings)?;
 
-    let connection = endpoint.connect(ConnectConfig { url, ..ConnectConfig::default() }).await?;
-    connection.send(Message::Text("hello".to_owned())).await?;
+    let connection = endpoint.connect(ConnectConfig::new(url)).await?;
+    connection.send("hello").await?;
     loop {
         match connection.receive().await? {
             Some(Message::Close(_)) => break,

@@ -21,7 +21,7 @@ use crate::{
     settings::origin,
 };
 use bytes::BytesMut;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 use websocket_protocol::Role;
 
@@ -44,6 +44,13 @@ struct Host {
     total: Arc<Semaphore>,
     metrics: Metrics,
     timers: Arc<dyn Timers>,
+}
+
+/// Shows the settings, without the credentials of the proxy.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("settings", &self.host.settings).finish_non_exhaustive()
+    }
 }
 
 /// A dialled WebSocket before anything drives it.
@@ -139,7 +146,7 @@ impl Endpoint {
     pub async fn connect_tls(&self, authority: &str) -> Result<TlsConnection, ConnectError> {
         let shake_hands = async |request: &Request, tcp: TcpConnection| {
             let address = tcp.peer_addr().ok();
-            Ok((address, self.host.tls.connect(&request.host, tcp).await?))
+            Ok((address, TlsConnection::new(self.host.tls.connect(&request.host, tcp).await?)))
         };
         self.connect_stream("wss", "tls", authority, shake_hands).await
     }
@@ -152,7 +159,7 @@ impl Endpoint {
         authority: &str,
         over: impl AsyncFnOnce(&Request, TcpConnection) -> Result<(Option<SocketAddr>, T), ConnectError>,
     ) -> Result<T, ConnectError> {
-        let config = ConnectConfig { url: format!("{scheme}://{authority}/"), ..ConnectConfig::default() };
+        let config = ConnectConfig::new(format!("{scheme}://{authority}/"));
         let request = Request::new(config, self.settings());
         let destination = request.as_ref().ok().map(|request| request.destination().replacen(scheme, shown, 1));
         let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);

@@ -12,8 +12,9 @@
 //! settings.set("allow", "example.com:443")?;
 //! let endpoint = Endpoint::new(settings)?;
 //! let connection = endpoint
-//!     .connect(ConnectConfig { url: "wss://example.com/feed".to_owned(), ..ConnectConfig::default() })
+//!     .connect(ConnectConfig::new("wss://example.com/feed"))
 //!     .await?;
+//! connection.send("hello").await?;
 //! while let Some(message) = connection.receive().await? {
 //!     println!("{message:?}");
 //! }

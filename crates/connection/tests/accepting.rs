@@ -37,7 +37,7 @@ async fn an_accepted_connection_sends_and_receives_as_a_dialled_one_does() {
         let data = vec![size as u8; size];
         soon(client.send(tungstenite::Message::binary(data.clone()))).await.unwrap();
         assert!(next(&connection).await == Ok(Message::Binary(data.clone().into())), "{size} bytes");
-        soon(connection.send(Message::Binary(data.clone().into()))).await.unwrap();
+        soon(connection.send(&Message::Binary(data.clone().into()))).await.unwrap();
         assert!(soon(client.next()).await.unwrap().unwrap().into_data() == data, "{size} bytes");
     }
 }

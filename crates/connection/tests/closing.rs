@@ -21,7 +21,7 @@ fn text(text: &str) -> Message {
 
 /// Sends until the transport takes no more: the output is then full, and the peer has not read it.
 async fn fill_output(connection: &Connection) {
-    while !waits(&mut Box::pin(connection.send(Message::Binary(vec![0; 1 << 20].into())))).await {}
+    while !waits(&mut Box::pin(connection.send(&Message::Binary(vec![0; 1 << 20].into())))).await {}
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_close_ends_with_the_answer_of_the_peer_after_what_it_sent_before() {
     assert_eq!(connection.state(), Open);
     connection.close(Some(3001), Some("enough".to_owned())).unwrap();
     assert_eq!(connection.state(), Closing);
-    assert_eq!(soon(connection.send(text("late"))).await, Err(Error::ConnectionClosed));
+    assert_eq!(soon(connection.send("late")).await, Err(Error::ConnectionClosed));
     assert_eq!(peer.frame().await, (CLOSE, close_payload(3001, "enough")));
     peer.write([frame(TEXT, "last"), frame(CLOSE, close_payload(3001, ""))].concat()).await;
     assert_eq!(next(&connection).await, Ok(text("last")));
@@ -54,7 +54,7 @@ async fn a_close_sends_the_code_and_reason_that_were_given() {
     }
     let (connection, mut peer) = open(&endpoint(&[])).await;
     let info = CloseInfo { code: 1003, reason: Some("text only".to_owned()) };
-    soon(connection.send(Message::Close(info))).await.unwrap();
+    soon(connection.send(&Message::Close(info))).await.unwrap();
     assert_eq!(peer.frame().await, (CLOSE, close_payload(1003, "text only")));
 }
 
@@ -65,11 +65,11 @@ async fn a_close_that_may_not_be_sent_changes_nothing() {
     for (code, reason) in codes.map(|code| (code, 0)).into_iter().chain([(1000, 124)]) {
         let reason = Some("r".repeat(reason));
         assert!(matches!(connection.close(Some(code), reason.clone()), Err(Error::InvalidMessage(_))), "{code}");
-        let sent = soon(connection.send(Message::Close(CloseInfo { code, reason }))).await;
+        let sent = soon(connection.send(&Message::Close(CloseInfo { code, reason }))).await;
         assert!(matches!(sent, Err(Error::InvalidMessage(_))), "{code}");
     }
     assert_eq!(connection.state(), Open);
-    soon(connection.send(text("still here"))).await.unwrap();
+    soon(connection.send("still here")).await.unwrap();
     assert_eq!(peer.frame().await, (TEXT, b"still here".to_vec()));
 }
 
@@ -78,7 +78,7 @@ async fn a_second_close_is_fine_and_sends_nothing() {
     let (connection, mut peer) = open(&endpoint(&[])).await;
     connection.close(Some(1000), None).unwrap();
     connection.close(Some(1001), None).unwrap();
-    soon(connection.send(Message::Close(CloseInfo { code: 1002, reason: None }))).await.unwrap();
+    soon(connection.send(&Message::Close(CloseInfo { code: 1002, reason: None }))).await.unwrap();
     assert_eq!(peer.frame().await, (CLOSE, close_payload(1000, "")));
     peer.write(frame(CLOSE, close_payload(1000, ""))).await;
     assert_eq!(next(&connection).await, closed_with(1000, ""));
@@ -99,7 +99,7 @@ async fn the_close_of_the_peer_is_answered_at_once_and_given_after_what_came_bef
         peer.write([frame(TEXT, "1"), frame(TEXT, "2"), frame(CLOSE, payload), frame(TEXT, "3")].concat()).await;
         assert_eq!(peer.frame().await, (CLOSE, answer));
         assert_ne!(connection.state(), Open);
-        assert_eq!(soon(connection.send(text("late"))).await, Err(Error::ConnectionClosed));
+        assert_eq!(soon(connection.send("late")).await, Err(Error::ConnectionClosed));
         for message in [Ok(text("1")), Ok(text("2")), given] {
             assert_eq!(next(&connection).await, message);
         }
@@ -173,7 +173,7 @@ async fn calls_that_wait_learn_of_a_close() {
     let mut received = Box::pin(connection.receive());
     assert!(waits(&mut received).await);
     fill_output(&connection).await;
-    let mut sent = Box::pin(connection.send(text("never")));
+    let mut sent = Box::pin(connection.send("never"));
     assert!(waits(&mut sent).await);
     peer.write(frame(CLOSE, close_payload(1000, ""))).await;
     assert_eq!(soon(received).await, closed_with(1000, "").map(Some));
@@ -242,7 +242,7 @@ async fn a_transport_that_ends_without_a_close_gives_one_io_error_after_what_cam
             }
             next_is_closed(&connection).await;
             assert_eq!(connection.state(), Closed);
-            assert_eq!(soon(connection.send(text("late"))).await, Err(Error::ConnectionClosed));
+            assert_eq!(soon(connection.send("late")).await, Err(Error::ConnectionClosed));
         }
     }
 }
@@ -281,7 +281,7 @@ async fn a_close_after_a_failed_send_ends_within_its_limit_and_a_drop_at_once() 
         let (connection, mut peer) = open(&host).await;
         peer.write(frame(BINARY, vec![0; 1000]).repeat(20)).await;
         drop(peer);
-        soon(async { while connection.send(text("anyone?")).await.is_ok() {} }).await;
+        soon(async { while connection.send("anyone?").await.is_ok() {} }).await;
         assert_eq!(connection.state(), Closing);
         let begun = Instant::now();
         if is_dropped {
@@ -315,7 +315,7 @@ async fn nothing_received_is_lost_when_a_send_fails() {
     drop(peer);
     let failure = soon(async {
         loop {
-            if let Err(error) = connection.send(text("anyone?")).await {
+            if let Err(error) = connection.send("anyone?").await {
                 break error;
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -324,7 +324,7 @@ async fn nothing_received_is_lost_when_a_send_fails() {
     .await;
     assert!(matches!(failure, Error::Io(_)), "{failure}");
     assert_eq!(connection.state(), Closing);
-    assert_eq!(soon(connection.send(text("anyone?"))).await, Err(Error::ConnectionClosed));
+    assert_eq!(soon(connection.send("anyone?")).await, Err(Error::ConnectionClosed));
     // A guest may think for longer than a close may take.
     tokio::time::sleep(Duration::from_millis(300)).await;
     for data in messages {
@@ -367,7 +367,7 @@ async fn what_came_before_a_violation_may_still_be_answered() {
     let (connection, mut peer) = open(&endpoint(&[])).await;
     peer.write([frame(TEXT, "question"), frame(0xF1, "reserved bits")].concat()).await;
     assert_eq!(next(&connection).await, Ok(Message::Text("question".into())));
-    connection.send(Message::Text("answer".to_owned())).await.unwrap();
+    connection.send("answer").await.unwrap();
     assert!(matches!(next(&connection).await, Err(Error::Protocol(_))));
     assert_eq!(peer.frame().await, (TEXT, b"answer".to_vec()));
     assert_eq!(peer.frame().await, (CLOSE, 1002u16.to_be_bytes().to_vec()));

@@ -35,7 +35,7 @@ async fn a_dropped_handle_frees_everything_within_the_close_timeout_whatever_the
         while tokio::io::AsyncWriteExt::write_all(&mut flooding.tcp, &part).await.is_ok() {}
     });
     let (blocked, blocked_peer) = open(&endpoint).await;
-    while !waits(&mut Box::pin(blocked.send(Message::Binary(vec![0; 1 << 20].into())))).await {}
+    while !waits(&mut Box::pin(blocked.send(&Message::Binary(vec![0; 1 << 20].into())))).await {}
     let begun = Instant::now();
     drop((silent, flooded, blocked));
     soon(endpoint.closed()).await;
@@ -90,7 +90,7 @@ async fn handles_may_be_dropped_at_any_moment_of_their_work() {
             let connection = soon(endpoint.connect(to(url))).await.unwrap();
             let work = async {
                 loop {
-                    connection.send(Message::Binary(vec![0; 10_000].into())).await.unwrap();
+                    connection.send(&Message::Binary(vec![0; 10_000].into())).await.unwrap();
                     connection.receive().await.unwrap();
                 }
             };
@@ -141,7 +141,7 @@ fn a_runtime_that_shuts_down_ends_its_connections() {
         assert_eq!(next(&connection).await, Ok(Message::Ping("".into())));
         assert!(matches!(next(&connection).await, Err(Error::Io(_))));
         next_is_closed(&connection).await;
-        assert_eq!(connection.send(Message::Text("late".into())).await, Err(Error::ConnectionClosed));
+        assert_eq!(connection.send("late").await, Err(Error::ConnectionClosed));
     });
     drop(connection);
     single_thread().block_on(async { soon(endpoint.closed()).await });

@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
-use websocket_connection::{ConnectConfig, Connection, ConnectionState::*, Endpoint, Error, Message};
+use websocket_connection::{Connection, ConnectionState::*, Endpoint, Error, Message};
 
 const INTERVAL: Duration = Duration::from_millis(50);
 
@@ -17,7 +17,7 @@ fn endpoint_without_floor(changes: &[(&str, &str)]) -> Endpoint {
 }
 
 async fn kept_alive(endpoint: &Endpoint, interval: Duration) -> (Connection, Peer) {
-    open_as(endpoint, ConnectConfig { keepalive_interval: Some(interval), ..ConnectConfig::default() }).await
+    open_as(endpoint, |config| config.keepalive_interval = Some(interval)).await
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn silence_is_broken_by_pings_whose_pongs_the_guest_does_not_see() {
 #[tokio::test]
 async fn pongs_that_answer_the_guest_or_nobody_are_handed_over() {
     let (connection, mut peer) = open(&endpoint(&[])).await;
-    soon(connection.send(Message::Ping("mine".into()))).await.unwrap();
+    soon(connection.send(&Message::Ping("mine".into()))).await.unwrap();
     let (kind, payload) = peer.frame().await;
     assert_eq!((kind, &payload[..]), (PING, &b"mine"[..]));
     peer.write([frame(PONG, payload), frame(PONG, "unasked")].concat()).await;
@@ -62,7 +62,7 @@ async fn a_peer_that_answers_no_ping_is_dead_after_a_second_interval() {
     assert_eq!(next(&connection).await, Ok(Message::Text("last words".into())));
     assert_eq!(next(&connection).await, Err(Error::Timeout));
     next_is_closed(&connection).await;
-    assert_eq!(soon(connection.send(Message::Text("late".into()))).await, Err(Error::ConnectionClosed));
+    assert_eq!(soon(connection.send("late")).await, Err(Error::ConnectionClosed));
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn a_peer_that_stops_reading_and_writing_is_dead_though_a_send_waits() {
     let (connection, _peer) = kept_alive(&endpoint, INTERVAL).await;
     let failure = soon(async {
         loop {
-            if let Err(error) = connection.send(Message::Binary(vec![0; 1 << 20].into())).await {
+            if let Err(error) = connection.send(&Message::Binary(vec![0; 1 << 20].into())).await {
                 break error;
             }
         }
@@ -126,12 +126,11 @@ async fn the_least_interval_is_the_hosts_and_none_pings_when_it_is_off() {
     let (floored, floored_peer) = kept_alive(&long_floor, Duration::from_millis(1)).await;
     let (silent, silent_peer) = open(&off).await;
     let (patient, patient_peer) = kept_alive(&endless, Duration::MAX).await;
-    let wishes = ConnectConfig { keepalive: Some(true), ..ConnectConfig::default() };
-    let (_wanted, mut wanted_peer) = open_as(&off, wishes).await;
+    let (_wanted, mut wanted_peer) = open_as(&off, |config| config.keepalive = Some(true)).await;
     assert_eq!(wanted_peer.frame().await.0, PING);
     sleep(2 * INTERVAL).await;
     for (connection, mut peer) in [(floored, floored_peer), (silent, silent_peer), (patient, patient_peer)] {
-        soon(connection.send(Message::Text("first".into()))).await.unwrap();
+        soon(connection.send("first")).await.unwrap();
         assert_eq!(peer.frame().await, (TEXT, b"first".to_vec()));
     }
 }

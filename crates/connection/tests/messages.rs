@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
-use websocket_connection::{ConnectConfig, Error, Message, MessageRef};
+use websocket_connection::{Error, Message, MessageRef};
 
 const MIB: usize = 1024 * 1024;
 
@@ -29,7 +29,7 @@ async fn messages_of_every_size_come_back_whole() {
         let data: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
         let text: String = data.iter().map(|byte| char::from(byte % 95 + 32)).collect();
         for message in [Message::Binary(data.into()), Message::Text(text)] {
-            soon(connection.send(message.clone())).await.unwrap();
+            soon(connection.send(&message)).await.unwrap();
             assert!(next(&connection).await == Ok(message), "{size} bytes");
         }
     }
@@ -171,7 +171,7 @@ async fn messages_sent_back_to_back_leave_though_their_sender_never_waits() {
     let (connection, mut peer) = open(&endpoint(&[])).await;
     let guest = tokio::spawn(async move {
         for number in 0..300 {
-            connection.send(Message::Text(number.to_string())).await.unwrap();
+            connection.send(&number.to_string()).await.unwrap();
         }
         // A guest that computes gives way at the end of each time slice.
         loop {
@@ -225,25 +225,23 @@ async fn a_receive_that_is_given_up_takes_nothing() {
 
 #[tokio::test]
 async fn nothing_leaves_of_a_message_that_may_not_be_sent() {
-    let wishes = ConnectConfig { max_message_size: Some(200), ..ConnectConfig::default() };
-    let (connection, mut peer) = open_as(&endpoint(&[]), wishes).await;
+    let (connection, mut peer) = open_as(&endpoint(&[]), |config| config.max_message_size = Some(200)).await;
     for message in [
         Message::Binary(vec![0; 201].into()),
         Message::Text("é".repeat(101)),
         Message::Ping(vec![0; 126].into()),
         Message::Pong(vec![0; 126].into()),
     ] {
-        assert!(matches!(soon(connection.send(message)).await, Err(Error::InvalidMessage(_))));
+        assert!(matches!(soon(connection.send(&message)).await, Err(Error::InvalidMessage(_))));
     }
-    soon(connection.send(Message::Binary(vec![1; 200].into()))).await.unwrap();
+    soon(connection.send(&Message::Binary(vec![1; 200].into()))).await.unwrap();
     assert_eq!(peer.frame().await, (BINARY, vec![1; 200]));
 }
 
 #[tokio::test]
 async fn a_message_over_the_limit_ends_the_connection_with_1009_after_what_came_before() {
-    let wishes = ConnectConfig { max_message_size: Some(200), ..ConnectConfig::default() };
     for too_much in [frame(BINARY, [0; 201]), [frame(0x02, [0; 150]), frame(0x80, [0; 51])].concat()] {
-        let (connection, mut peer) = open_as(&endpoint(&[]), wishes.clone()).await;
+        let (connection, mut peer) = open_as(&endpoint(&[]), |config| config.max_message_size = Some(200)).await;
         peer.write([frame(BINARY, [1; 200]), too_much].concat()).await;
         assert_eq!(peer.frame().await, (CLOSE, 1009u16.to_be_bytes().into()));
         peer.end().await;
@@ -259,7 +257,7 @@ async fn a_send_to_a_peer_that_does_not_read_times_out_and_sends_nothing_of_its_
     let mut sent = 0;
     let begun = loop {
         let begun = Instant::now();
-        match soon(connection.send(mebibyte(sent))).await {
+        match soon(connection.send(&mebibyte(sent))).await {
             Ok(()) => sent += 1,
             Err(error) => {
                 assert_eq!(error, Error::Timeout);
@@ -270,14 +268,15 @@ async fn a_send_to_a_peer_that_does_not_read_times_out_and_sends_nothing_of_its_
     assert!(begun.elapsed() >= Duration::from_millis(200));
     assert!(sent > 0 && sent < 64, "{sent} MiB wait for a peer that does not read");
     // A send that is given up has sent nothing either.
-    let mut given_up = Box::pin(connection.send(mebibyte(1000)));
+    let last = mebibyte(1000);
+    let mut given_up = Box::pin(connection.send(&last));
     assert!(waits(&mut given_up).await);
     drop(given_up);
     for number in 0..sent {
         let (first, data) = peer.frame().await;
         assert_eq!((first, number_of(&data), data.len()), (BINARY, number, MIB));
     }
-    soon(connection.send(Message::Text("after".into()))).await.unwrap();
+    soon(connection.send("after")).await.unwrap();
     assert_eq!(peer.frame().await, (TEXT, b"after".to_vec()));
 }
 
@@ -287,7 +286,7 @@ async fn a_guest_that_sends_much_before_it_receives_neither_hangs_nor_loses_anyt
     let connection = soon(endpoint.connect(to(echo_server().await))).await.unwrap();
     let mut sent = Vec::new();
     for number in 0..64 {
-        match soon(connection.send(mebibyte(number))).await {
+        match soon(connection.send(&mebibyte(number))).await {
             Ok(()) => sent.push(number),
             // The echoes fill every buffer on the way back, so the server has stopped reading.
             Err(error) => {
@@ -299,7 +298,7 @@ async fn a_guest_that_sends_much_before_it_receives_neither_hangs_nor_loses_anyt
     for number in sent {
         assert!(next(&connection).await == Ok(mebibyte(number)), "message {number}");
     }
-    soon(connection.send(Message::Text("more".into()))).await.unwrap();
+    soon(connection.send("more")).await.unwrap();
     assert_eq!(next(&connection).await, Ok(Message::Text("more".into())));
 }
 
@@ -332,7 +331,7 @@ async fn tasks_that_share_a_connection_keep_their_order_and_lose_nothing() {
         let connection = connection.clone();
         tokio::spawn(async move {
             for number in 0..EACH {
-                soon(connection.send(Message::Text(format!("{sender} {number}")))).await.unwrap();
+                soon(connection.send(&format!("{sender} {number}"))).await.unwrap();
             }
         })
     });
@@ -356,7 +355,7 @@ async fn tasks_that_share_a_connection_keep_their_order_and_lose_nothing() {
         soon(sender).await.unwrap();
     }
     for _ in 0..2 {
-        soon(connection.send(Message::Text("end".into()))).await.unwrap();
+        soon(connection.send("end")).await.unwrap();
     }
     let mut count = 0;
     for receiver in receivers {
@@ -391,7 +390,7 @@ fn what_was_sent_leaves_while_its_sender_computes() {
     runtime.block_on(async {
         let connection = soon(endpoint(&[]).connect(to(url.recv().unwrap()))).await.unwrap();
         for text in ["1", "2", "3"] {
-            connection.send(Message::Text(text.to_owned())).await.unwrap();
+            connection.send(text).await.unwrap();
         }
         // Holds the runtime's only thread, as a guest that computes does.
         for text in ["1", "2", "3"] {
@@ -419,4 +418,26 @@ async fn what_was_read_ahead_can_be_taken_and_answered_before_the_peer_is_told_o
     assert!(matches!(next(&connection).await, Err(Error::Protocol(_))));
     assert_eq!(peer.frame().await, (TEXT, b"answer".to_vec()));
     assert_eq!(peer.frame().await, (CLOSE, close_payload(1002, "")));
+}
+
+#[tokio::test]
+async fn text_bytes_and_references_to_messages_are_sent_as_they_are() {
+    let (connection, mut peer) = open(&endpoint(&[])).await;
+    let (owned, bytes) = ("owned".to_owned(), vec![1, 2]);
+    soon(connection.send("text")).await.unwrap();
+    soon(connection.send(&owned)).await.unwrap();
+    soon(connection.send(b"bytes")).await.unwrap();
+    soon(connection.send(&bytes[..])).await.unwrap();
+    soon(connection.send(MessageRef::Ping(b"ping"))).await.unwrap();
+    assert_eq!(connection.try_send(&Message::Pong("pong".into())), Ok(true));
+    for (opcode, payload) in [
+        (TEXT, b"text".to_vec()),
+        (TEXT, b"owned".to_vec()),
+        (BINARY, b"bytes".to_vec()),
+        (BINARY, bytes),
+        (PING, b"ping".to_vec()),
+        (PONG, b"pong".to_vec()),
+    ] {
+        assert_eq!(peer.frame().await, (opcode, payload));
+    }
 }

@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_tungstenite::client_async;
 use tracing::{Instrument, Metadata};
-use websocket_connection::{ConnectConfig, ConnectionState::*, Endpoint, Error, METRICS, Message, MetricKind};
+use websocket_connection::{ConnectionState::*, Endpoint, Error, METRICS, Message, MetricKind};
 
 /// Settings, or fields, and their values.
 type Pairs = &'static [(&'static str, &'static str)];
@@ -46,12 +46,12 @@ async fn a_connection_tells_its_whole_life_within_its_span_but_nothing_of_each_m
     let (connection, mut peer) = open(&endpoint).instrument(tracing::info_span!("workload")).await;
     assert_counts(&endpoint, &[("connections.active", 1), ("connections.opened", 1)]);
     for _ in 0..100 {
-        connection.send(Message::Text("four".into())).await.unwrap();
+        connection.send("four").await.unwrap();
         assert_eq!(peer.frame().await.0, TEXT);
         peer.write(frame(BINARY, "seven b")).await;
         assert_eq!(next(&connection).await, Ok(Message::Binary("seven b".into())));
     }
-    connection.send(Message::Ping("uncounted".into())).await.unwrap();
+    connection.send(&Message::Ping("uncounted".into())).await.unwrap();
     peer.frame().await;
     peer.write(frame(PING, "answered")).await;
     assert_eq!(peer.frame().await.0, PONG);
@@ -148,7 +148,7 @@ async fn no_credentials_path_query_header_or_answer_is_logged() {
     let (listener, url) = listen().await;
     let secret = url.replace("ws://", "ws://someone:hidden1@") + "hidden2?token=hidden3";
     let endpoint = observed(&[]);
-    let config = || ConnectConfig { headers: vec![("X-Api-Key".into(), "hidden4".into())], ..to(&secret) };
+    let config = || to_with(&secret, |config| config.headers = vec![("X-Api-Key".into(), "hidden4".into())]);
     let refuse = async {
         let mut peer = Peer::accept(&listener).await;
         peer.write("HTTP/1.1 403 hidden5\r\nLocation: /hidden2?token=hidden3\r\n\r\nhidden6: hidden3").await;
@@ -166,7 +166,8 @@ async fn no_credentials_path_query_header_or_answer_is_logged() {
         let mut peer = Peer::accept(&listener).await;
         peer.upgrade("Sec-WebSocket-Protocol: bearer, hidden9\r\n").await;
     };
-    let bearer = ConnectConfig { subprotocols: vec!["bearer".into(), "hidden9".into()], ..config() };
+    let mut bearer = config();
+    bearer.subprotocols = vec!["bearer".into(), "hidden9".into()];
     let (misled, ()) = soon(async { tokio::join!(endpoint.connect(bearer), misled) }).await;
     assert!(matches!(misled.err().unwrap().error(), Error::Protocol(why) if why.contains("bearer, hidden9")));
     let strict = Endpoint::new(websocket_connection::Settings::default()).unwrap();
@@ -263,7 +264,7 @@ async fn a_send_that_times_out_counts_and_sent_nothing() {
     let endpoint = observed(&[("write-timeout", "30ms")]);
     let (connection, _peer) = open(&endpoint).await;
     let mut sent = 0;
-    while connection.send(Message::Binary(vec![0; 1 << 20].into())).await.is_ok() {
+    while connection.send(&Message::Binary(vec![0; 1 << 20].into())).await.is_ok() {
         sent += 1;
     }
     assert_counts(
@@ -297,7 +298,7 @@ async fn a_send_that_fails_does_not_count_and_neither_does_a_close_frame_that_ne
     peer.write(frame(BINARY, [0; 1000]).repeat(20)).await;
     drop(peer);
     let mut sent = 0;
-    while soon(connection.send(Message::Text("four".into()))).await.is_ok() {
+    while soon(connection.send("four")).await.is_ok() {
         sent += 1;
     }
     let counts = counts(&endpoint);
@@ -339,7 +340,7 @@ async fn however_connects_and_connections_are_dropped_the_counts_add_up() {
         tokio::spawn(async move {
             let work = async {
                 let connection = guest.connect(to(url)).await.unwrap();
-                while connection.send(Message::Binary(vec![0; 1000].into())).await.is_ok() {
+                while connection.send(&Message::Binary(vec![0; 1000].into())).await.is_ok() {
                     connection.receive().await.unwrap();
                 }
             };
@@ -402,9 +403,8 @@ async fn the_table_has_the_span_and_every_event_with_its_level_and_fields() {
     let (silent, mut silent_peer) = open(&endpoint).await;
     silent_peer.write(frame(PING, "").repeat(17)).await;
     reaches(&silent, Closed).await;
-    let patient = ConnectConfig { keepalive: Some(false), ..ConnectConfig::default() };
-    let (full, mut full_peer) = open_as(&endpoint, patient).await;
-    while full.send(Message::Binary(vec![0; 1 << 20].into())).await.is_ok() {}
+    let (full, mut full_peer) = open_as(&endpoint, |config| config.keepalive = Some(false)).await;
+    while full.send(&Message::Binary(vec![0; 1 << 20].into())).await.is_ok() {}
     full_peer.write([0xC1, 0]).await;
     reaches(&full, Closed).await;
     // Those of other tests that run meanwhile must be in the table as well.
@@ -425,4 +425,21 @@ async fn the_table_has_the_span_and_every_event_with_its_level_and_fields() {
         ([kind, name, fields], levels.split(", ").map(str::to_owned).collect::<BTreeSet<_>>())
     });
     assert_eq!(seen, listed.collect());
+}
+
+#[tokio::test]
+async fn the_debug_text_of_an_endpoint_and_a_connection_shows_no_secret() {
+    let (listener, url) = listen().await;
+    let secret = url.replace("ws://", "ws://someone:hidden1@") + "hidden2?token=hidden3";
+    let through = format!("http://someone:hidden4@{}", listener.local_addr().unwrap());
+    let endpoint = observed(&[("proxy", &through), ("no-proxy", "127.0.0.1")]);
+    let accept = async {
+        let mut peer = Peer::accept(&listener).await;
+        peer.upgrade("").await;
+        peer
+    };
+    let (connection, _peer) = soon(async { tokio::join!(endpoint.connect(to(secret)), accept) }).await;
+    let shown = format!("{endpoint:?} {:?}", connection.unwrap());
+    assert!(shown.contains("Connection { state: Open, subprotocol: None"), "{shown}");
+    assert!(shown.contains("max_connections: 1024") && !shown.contains("hidden"), "{shown}");
 }

@@ -39,7 +39,7 @@ async fn dial(
 async fn refused(answer: &str) -> Error {
     let (listener, url) = listen().await;
     let (connection, _peer) = dial(&listener, to(url), async |peer| peer.write(answer).await).await;
-    connection.err().expect("a refusal opens nothing")
+    connection.expect_err("a refusal opens nothing")
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn a_refusal_shows_its_status_its_location_and_its_body() {
 async fn a_refusal_is_reported_though_its_body_outlasts_the_time_limit() {
     let (listener, url) = listen().await;
     let answer = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 100\r\n\r\nbegun";
-    let config = ConnectConfig { timeout: Some(Duration::from_millis(800)), ..to(url) };
+    let config = to_with(url, |config| config.timeout = Some(Duration::from_millis(800)));
     let (connection, _peer) = dial(&listener, config, async |peer| peer.write(answer).await).await;
     match connection.err() {
         Some(Error::AuthenticationFailed(text)) => assert!(text.contains("401") && text.contains("begun"), "{text}"),
@@ -88,7 +88,7 @@ async fn a_stall_on_the_way_ends_with_the_time_limit_and_the_socket() {
         };
         let endpoint = endpoint(&[("max-connections", "1")]);
         let limit = Duration::from_millis(150);
-        let config = ConnectConfig { timeout: Some(limit), ..to(url.replacen("ws", scheme, 1)) };
+        let config = to_with(url.replacen("ws", scheme, 1), |config| config.timeout = Some(limit));
         let start = Instant::now();
         let (connection, mut tcp) = soon(async { tokio::join!(endpoint.connect(config), server) }).await;
         let failure = connection.err().unwrap();
@@ -120,12 +120,10 @@ async fn the_request_carries_what_the_guest_asked_for_in_its_order() {
     let (listener, url) = listen().await;
     let headers =
         [("X-B", "1"), ("x-a", "grün"), ("X-B", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let config = ConnectConfig {
-        url: url.replacen("://", "://me:p%40ss@", 1) + "chat?room=1",
-        headers: headers.into(),
-        subprotocols: vec!["v2".to_owned(), "v1".to_owned()],
-        ..ConnectConfig::default()
-    };
+    let config = to_with(url.replacen("://", "://me:p%40ss@", 1) + "chat?room=1", |config| {
+        config.headers = headers.into();
+        config.subprotocols = vec!["v2".to_owned(), "v1".to_owned()];
+    });
     let answer = async |peer: &mut Peer| peer.upgrade("Sec-WebSocket-Protocol: v1\r\n").await;
     let (connection, peer) = dial(&listener, config, answer).await;
     let (connection, request) = (connection.unwrap(), &peer.request);
@@ -143,14 +141,14 @@ async fn the_request_carries_what_the_guest_asked_for_in_its_order() {
 #[tokio::test]
 async fn a_subprotocol_that_was_not_offered_fails_the_connection() {
     let (listener, url) = listen().await;
-    let config = ConnectConfig { subprotocols: vec!["v1".to_owned()], ..ConnectConfig::default() };
+    let offer = |config: &mut ConnectConfig| config.subprotocols = vec!["v1".to_owned()];
     let answer = async |peer: &mut Peer| {
         peer.upgrade("Sec-WebSocket-Protocol: v3\r\n").await;
         peer.end().await;
     };
-    let (connection, _) = dial(&listener, ConnectConfig { url, ..config.clone() }, answer).await;
+    let (connection, _) = dial(&listener, to_with(url, offer), answer).await;
     assert!(matches!(connection.err(), Some(Error::Protocol(text)) if text.contains("v3")));
-    let (connection, _peer) = open_as(&endpoint(&[]), config).await;
+    let (connection, _peer) = open_as(&endpoint(&[]), offer).await;
     assert_eq!(connection.subprotocol(), None);
 }
 
@@ -181,7 +179,7 @@ async fn a_destination_or_a_request_that_is_refused_opens_no_tcp_connection() {
             assert!(matches!(error, Error::AuthenticationFailed(_)), "{allow}: {error}");
         }
     }
-    let bad = ConnectConfig { headers: vec![("Upgrade".to_owned(), "h2c".to_owned())], ..to(&url) };
+    let bad = to_with(&url, |config| config.headers = vec![("Upgrade".to_owned(), "h2c".to_owned())]);
     let refused = soon(endpoint(&[]).connect(bad)).await.err().unwrap();
     assert!(matches!((refused.error(), refused.reason()), (Error::Protocol(_), Reason::InvalidRequest)));
     assert!(matches!(error_of(&endpoint(&[]), &format!("{url}#fragment")).await, Error::InvalidUrl(_)));
@@ -278,7 +276,7 @@ async fn the_host_says_who_it_is_unless_the_guest_does() {
     for (own, sent) in [(None, concat!("websocket-provider/", env!("CARGO_PKG_VERSION"))), (Some("guest/2"), "guest/2")]
     {
         let headers = own.map(|own: &str| ("User-Agent".to_owned(), own.to_owned())).into_iter().collect();
-        let config = ConnectConfig { headers, ..to(&url) };
+        let config = to_with(&url, |config| config.headers = headers);
         let (connection, peer) = dial(&listener, config, async |peer| peer.upgrade("").await).await;
         connection.unwrap();
         assert_eq!(peer.field("User-Agent"), sent);
@@ -346,7 +344,7 @@ async fn tcp_alone_is_dialled_under_the_same_policy_and_limits() {
 
 /// Why this URL cannot be dialled, with the settings given.
 async fn failure(settings: &[(&str, &str)], url: &str) -> ConnectError {
-    soon(endpoint(settings).connect(to(url))).await.err().expect("this must not connect")
+    soon(endpoint(settings).connect(to(url))).await.expect_err("this must not connect")
 }
 
 /// The kind of the operating system's error that caused a failure.

@@ -4,7 +4,7 @@ use wasmtime::component::ResourceTable;
 use websocket_connection::{Endpoint, SettingError, Settings};
 
 /// What one guest may do with WebSockets; a store's data holds one.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct WebsocketCtx {
     endpoint: Endpoint,
 }
@@ -60,6 +60,7 @@ impl WebsocketCtxBuilder {
 }
 
 /// A view of the store's data: the context, and the table in which connections are kept.
+#[derive(Debug)]
 pub struct WebsocketCtxView<'a> {
     /// The guest's context.
     pub ctx: &'a mut WebsocketCtx,

@@ -27,7 +27,7 @@ async fn echo(upgrade: Upgrade) -> Result<(), Error> {
     let connection = upgrade.accept().await?;
     loop {
         match connection.receive().await? {
-            Some(message @ (Message::Text(_) | Message::Binary(_))) => connection.send(message).await?,
+            Some(message @ (Message::Text(_) | Message::Binary(_))) => connection.send(&message).await?,
             Some(Message::Close(_)) => return Ok(()),
             // The connection has answered the ping; or nothing has come for the setting `receive-wait`.
             Some(Message::Ping(_) | Message::Pong(_)) | None => {}

@@ -5,7 +5,7 @@ use crate::{
     http1::{Service, serve_client},
 };
 use rustls::ServerConfig;
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream, ToSocketAddrs},
     sync::watch,
@@ -33,6 +33,12 @@ pub enum ServeError {
 pub struct Listener {
     tcp: TcpListener,
     tls: Option<TlsAcceptor>,
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("tcp", &self.tcp).field("tls", &self.tls.is_some()).finish()
+    }
 }
 
 impl Listener {

@@ -48,7 +48,9 @@ pub enum TlsError {
 pub fn from_files(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
     let bad = |path: &Path, reason: String| TlsError::File { path: path.to_owned(), reason };
     let chain = certificates(certificate).map_err(|reason| bad(certificate, reason))?;
+    let chain = chain.iter().map(|certificate| certificate.der().to_vec().into()).collect();
     let private = private_key(key).map_err(|reason| bad(key, reason))?;
+    let private = PrivateKeyDer::try_from(private.der().to_vec()).map_err(|reason| bad(key, reason.to_owned()))?;
     config(chain, private).map_err(|error| match error {
         TlsError::Rustls(error @ rustls::Error::InvalidCertificate(_)) => {
             bad(certificate, explain_file(&error, "the server's certificate"))

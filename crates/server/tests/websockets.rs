@@ -38,16 +38,16 @@ async fn exchange(listener: Listener, scheme: &str, settings: Settings) {
     let (stop, stopping) = watch::channel(false);
     let (accepted, mut connections) = mpsc::unbounded_channel();
     let serving = tokio::spawn(async move { listener.serve(Upgrades(server, accepted), stopping).await });
-    let config = || ConnectConfig { url: url.clone(), ..ConnectConfig::default() };
+    let config = || ConnectConfig::new(url.clone());
     let dialled = soon(client.connect(config())).await.unwrap();
     let (connection, secure) = soon(connections.recv()).await.unwrap();
     assert_eq!(secure, scheme == "wss");
     stop.send_replace(true);
     // It does not wait for WebSockets, and they outlive it.
     soon(serving).await.unwrap().unwrap();
-    let failure = soon(client.connect(config())).await.err().expect("nothing listens");
+    let failure = soon(client.connect(config())).await.expect_err("nothing listens");
     assert!(matches!(failure.reason(), Reason::Tcp(_)), "{failure:?}");
-    connection.send(Message::Text("hello".into())).await.unwrap();
+    connection.send("hello").await.unwrap();
     assert_eq!(soon(dialled.receive()).await.unwrap(), Some(Message::Text("hello".into())));
 }
 

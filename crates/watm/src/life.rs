@@ -10,7 +10,7 @@ use super::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use std::{
-    io,
+    fmt, io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -129,17 +129,26 @@ pub enum End {
 }
 
 /// Connects callers to the network.
+#[derive(Debug)]
 pub struct Dialer(Blueprint);
 
 /// Connects the network to callers.
+#[derive(Debug)]
 pub struct Listener(Blueprint);
 
 /// Connects the network to the network.
+#[derive(Debug)]
 pub struct Relay(Blueprint);
 
 struct Blueprint {
     pre: InstancePre<State>,
     options: Options,
+}
+
+impl fmt::Debug for Blueprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blueprint").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 impl Dialer {
@@ -355,6 +364,7 @@ fn failed(call: &'static str, error: &wasmtime::Error) -> RunError {
 }
 
 /// A connection through a transport, whose worker runs on a task of its own. Dropped, it is ended at once.
+#[derive(Debug)]
 pub struct Running {
     task: JoinHandle<Result<(End, JoinSet<()>), RunError>>,
     /// How its worker returned.

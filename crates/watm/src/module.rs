@@ -14,7 +14,7 @@ const VERSION: &str = "_water_v0";
 const VERSIONS: &str = "_water_v";
 
 /// A compiled module that was found to be a transport.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Module {
     module: wasmtime::Module,
     roles: Roles,

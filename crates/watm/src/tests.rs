@@ -97,7 +97,7 @@ async fn opened(text: &str, options: Options) -> Result<(DuplexStream, DuplexStr
 async fn refusal(bodies: &[(&str, &str)]) -> String {
     let limits = Limits { opening: Duration::from_millis(300), ..Limits::default() };
     let opened = opened(&module(bodies), Options { limits, ..Options::default() }).await;
-    opened.err().expect("it does not open").to_string()
+    opened.expect_err("it does not open").to_string()
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn whatever_goes_wrong_on_the_way_is_named() {
 #[tokio::test]
 async fn a_table_counts_against_the_limit_of_memory() {
     let large = module(&[]).replace("(memory (export", "(table 100000000 funcref) (memory (export");
-    let why = opened(&large, Options::default()).await.err().expect("it is too large").to_string();
+    let why = opened(&large, Options::default()).await.expect_err("it is too large").to_string();
     assert!(why.contains("`instantiation` of the transport failed") && why.contains("table"), "{why}");
 }
 

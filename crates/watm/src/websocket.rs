@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes};
 use futures_util::future::BoxFuture;
 use std::{
-    io,
+    fmt, io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -34,6 +34,12 @@ pub struct WebSocketTransport {
     sending: Option<(BoxFuture<'static, Result<(), Error>>, usize)>,
     /// Whether the host goes away.
     stop: Option<watch::Receiver<bool>>,
+}
+
+impl fmt::Debug for WebSocketTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketTransport").field("connection", &self.connection).finish_non_exhaustive()
+    }
 }
 
 impl WebSocketTransport {
@@ -107,7 +113,7 @@ impl AsyncWrite for WebSocketTransport {
                 return Poll::Ready(Ok(length));
             }
             let (connection, message) = (Arc::clone(&self.connection), Message::from(message));
-            self.sending = Some((Box::pin(async move { connection.send(message).await }), length));
+            self.sending = Some((Box::pin(async move { connection.send(&message).await }), length));
         }
         let Some((sending, length)) = &mut self.sending else { return Poll::Ready(Ok(0)) };
         let length = *length;

@@ -25,6 +25,7 @@ fn provider() -> CryptoProvider {
 }
 
 /// An authority of its own, and the files that settings name. Its certificate is `ca.pem`.
+#[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     der: CertificateDer<'static>,

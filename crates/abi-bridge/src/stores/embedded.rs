@@ -10,7 +10,7 @@ use redb::{
 };
 use serde_json::{Map, Value};
 use std::{
-    fs,
+    fmt, fs,
     io::ErrorKind,
     panic::resume_unwind,
     path::{Path, PathBuf},
@@ -54,6 +54,13 @@ pub struct EmbeddedStores {
     /// Where the file is; none in memory.
     path: Option<PathBuf>,
     limit: Option<u64>,
+}
+
+impl fmt::Debug for EmbeddedStores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let EmbeddedStores { database: _, path, limit } = self;
+        f.debug_struct("EmbeddedStores").field("path", path).field("limit", limit).finish_non_exhaustive()
+    }
 }
 
 impl EmbeddedStores {

@@ -8,7 +8,7 @@ use crate::{
         timer::Timer,
     },
 };
-use std::{pin::Pin, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc};
 use tokio::task::coop::consume_budget;
 use websocket_protocol::connection::State;
 
@@ -63,7 +63,7 @@ impl Connection {
         Connection { shared, limits, url, subprotocol }
     }
 
-    /// Sends one message; [`Message::Close`] is [`Connection::close`]. It returns once the
+    /// Sends one message: text, bytes, or a reference to a [`Message`]. [`Message::Close`] is [`Connection::close`]. It returns once the
     /// message is queued behind at most 64 KiB of earlier messages. It waits while the peer does not
     /// read. Cancel safe: a send that is dropped has sent nothing.
     ///
@@ -72,8 +72,8 @@ impl Connection {
     /// close from either side, [`Error::Timeout`] when the peer did not read for the write timeout;
     /// nothing of the message is sent then. [`Error::Io`] once when the transport failed; what the peer sent before
     /// can still be received.
-    pub async fn send(&self, message: Message) -> Result<(), Error> {
-        let message = MessageRef::from(&message);
+    pub async fn send<'a>(&self, message: impl Into<MessageRef<'a>>) -> Result<(), Error> {
+        let message = message.into();
         if self.try_send(message)? {
             return Ok(());
         }
@@ -88,7 +88,8 @@ impl Connection {
     ///
     /// # Errors
     /// Those of [`Connection::send`], but for [`Error::Timeout`].
-    pub fn try_send(&self, message: MessageRef<'_>) -> Result<bool, Error> {
+    pub fn try_send<'a>(&self, message: impl Into<MessageRef<'a>>) -> Result<bool, Error> {
+        let message = message.into();
         message.check_sendable(self.limits.max_message_size)?;
         if let MessageRef::Close(info) = message {
             self.shared.with(|driver, cx| driver.close(Some(info), cx));
@@ -169,6 +170,14 @@ impl Connection {
     /// The subprotocol that the server chose.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
+    }
+}
+
+/// Shows neither the URL nor messages: both may hold secrets.
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Connection");
+        debug.field("state", &self.state()).field("subprotocol", &self.subprotocol).finish_non_exhaustive()
     }
 }
 

@@ -5,7 +5,7 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use std::{
     any::Any,
-    io,
+    fmt, io,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll},
@@ -52,6 +52,12 @@ impl TcpConnection {
     }
 }
 
+impl fmt::Debug for TcpConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TcpConnection").field("tcp", &self.tcp).finish_non_exhaustive()
+    }
+}
+
 impl AsRef<TcpStream> for TcpConnection {
     fn as_ref(&self) -> &TcpStream {
         &self.tcp
@@ -79,7 +85,39 @@ impl AsyncWrite for TcpConnection {
 }
 
 /// TLS towards a server, over such a connection.
-pub type TlsConnection = client::TlsStream<TcpConnection>;
+#[derive(Debug)]
+pub struct TlsConnection(client::TlsStream<TcpConnection>);
+
+impl TlsConnection {
+    pub(crate) fn new(tls: client::TlsStream<TcpConnection>) -> Self {
+        TlsConnection(tls)
+    }
+
+    /// The TCP connection that carries the session. Bytes that are read from it or written to it are TLS records.
+    pub fn tcp(&self) -> &TcpConnection {
+        self.0.get_ref().0
+    }
+}
+
+impl AsyncRead for TlsConnection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for TlsConnection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
 
 /// What hyper hands over, without hyper's own layers where it is TCP or TLS over it, and what the client sent
 /// behind its request.

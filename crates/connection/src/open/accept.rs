@@ -16,7 +16,7 @@ use crate::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority};
 use hyper::upgrade::OnUpgrade;
-use std::{io, sync::Arc};
+use std::{fmt, io, sync::Arc};
 use websocket_protocol::{Role, handshake::accept_value};
 
 /// A request that becomes a WebSocket. It holds one of the endpoint's connection slots. Answer it with
@@ -28,6 +28,13 @@ pub struct Upgrade {
     accept: String,
     offered: Vec<String>,
     admission: Admission,
+}
+
+/// Shows neither the target nor what the client offers: both may hold secrets.
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upgrade").field("subprotocol", &self.subprotocol).finish_non_exhaustive()
+    }
 }
 
 /// What an endpoint grants to a request that it lets upgrade.

@@ -119,10 +119,9 @@ mod tests {
 
     fn request() -> Request {
         let config = ConnectConfig {
-            url: "ws://example.com:8080/a?b".to_owned(),
             subprotocols: vec!["chat".to_owned(), "log".to_owned()],
             headers: [("X-A", "1"), ("x-b", "2"), ("X-A", "3")].map(|(n, v)| (n.to_owned(), v.to_owned())).into(),
-            ..ConnectConfig::default()
+            ..ConnectConfig::new("ws://example.com:8080/a?b")
         };
         let mut settings = Settings::default();
         settings.set("user-agent", "agent/1").unwrap();

@@ -14,8 +14,10 @@ use url::{Host, Url};
 /// bytes.
 const MAX_REQUEST: usize = 64 * 1024;
 
-/// How to open one connection: what a guest may say, with `None` for the host's default.
-#[derive(Debug, Clone, Default)]
+/// How to open one connection: what a guest may say, with `None` for the host's default. [`ConnectConfig::new`] makes one;
+/// its fields are then set one by one.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct ConnectConfig {
     /// Absolute `ws` or `wss` URL without a fragment, of at most 64 KiB; `user:password@` becomes Basic
     /// authorization.
@@ -33,6 +35,21 @@ pub struct ConnectConfig {
     pub keepalive: Option<bool>,
     /// Silence after which a ping goes out, no less than the host's floor.
     pub keepalive_interval: Option<Duration>,
+}
+
+impl ConnectConfig {
+    /// A connection to this URL, with the host's defaults, and neither subprotocols nor header fields.
+    pub fn new(url: impl Into<String>) -> Self {
+        ConnectConfig {
+            url: url.into(),
+            subprotocols: Vec::new(),
+            headers: Vec::new(),
+            timeout: None,
+            max_message_size: None,
+            keepalive: None,
+            keepalive_interval: None,
+        }
+    }
 }
 
 /// A [`ConnectConfig`] that passed every check, with the host's defaults and limits applied.
@@ -254,7 +271,7 @@ mod tests {
     }
 
     fn url(url: &str) -> Result<Request, Error> {
-        check(ConnectConfig { url: url.to_owned(), ..ConnectConfig::default() })
+        check(ConnectConfig::new(url))
     }
 
     #[test]
@@ -316,9 +333,8 @@ mod tests {
     #[test]
     fn an_authorization_header_wins_over_the_url() {
         let request = check(ConnectConfig {
-            url: "ws://me:secret@a/".to_owned(),
             headers: vec![("authorization".to_owned(), "Bearer t".to_owned())],
-            ..ConnectConfig::default()
+            ..ConnectConfig::new("ws://me:secret@a/")
         });
         assert_eq!(request.unwrap().headers[1..], [("authorization".to_owned(), HeaderValue::from_static("Bearer t"))]);
     }
@@ -329,7 +345,7 @@ mod tests {
             let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
             let mut settings = Settings::default();
             settings.set("user-agent", agent).unwrap();
-            let config = ConnectConfig { url: "ws://a/".to_owned(), headers, ..ConnectConfig::default() };
+            let config = ConnectConfig { headers, ..ConnectConfig::new("ws://a/") };
             let request = Request::new(config, &settings).unwrap();
             let shown = request.headers.into_iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()));
             shown.collect::<Vec<_>>()
@@ -344,9 +360,8 @@ mod tests {
     fn subprotocols_are_distinct_tokens() {
         let offer = |names: &[&str]| {
             check(ConnectConfig {
-                url: "ws://a/".to_owned(),
                 subprotocols: names.iter().map(|name| (*name).to_owned()).collect(),
-                ..ConnectConfig::default()
+                ..ConnectConfig::new("ws://a/")
             })
         };
         assert!(offer(&["chat", "v2.chat", "Chat"]).is_ok());
@@ -358,11 +373,7 @@ mod tests {
     #[test]
     fn headers_that_http_forbids_or_the_handshake_owns_are_refused_by_name() {
         let add = |name: &str, value: &str| {
-            check(ConnectConfig {
-                url: "ws://a/".to_owned(),
-                headers: vec![(name.to_owned(), value.to_owned())],
-                ..ConnectConfig::default()
-            })
+            check(ConnectConfig { headers: vec![(name.to_owned(), value.to_owned())], ..ConnectConfig::new("ws://a/") })
         };
         for (name, value) in [("", "v"), ("a b", "v"), ("a:", "v"), ("a", "v\r\nb: c"), ("a", "v\0"), ("a\n", "v")] {
             assert!(matches!(add(name, value), Err(Error::Protocol(_))), "{name:?}: {value:?}");
@@ -388,11 +399,10 @@ mod tests {
     fn the_hosts_limits_cap_what_a_guest_asks_for() {
         let ask = |timeout, size, interval| {
             check(ConnectConfig {
-                url: "ws://a/".to_owned(),
                 timeout: Some(Duration::from_millis(timeout)),
                 max_message_size: Some(size),
                 keepalive_interval: Some(Duration::from_millis(interval)),
-                ..ConnectConfig::default()
+                ..ConnectConfig::new("ws://a/")
             })
             .unwrap()
         };

@@ -144,6 +144,15 @@ impl fmt::Display for Concerns {
     }
 }
 
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setting { name, value, default, help, concerns, repeatable, apply: _, check: _ } = self;
+        let mut debug = f.debug_struct("Setting");
+        debug.field("name", name).field("value", value).field("default", default);
+        debug.field("help", help).field("concerns", concerns).field("repeatable", repeatable).finish_non_exhaustive()
+    }
+}
+
 /// For values that have no range: they are valid once they are read.
 const ANY: fn(&Settings) -> Result<(), String> = |_| Ok(());
 

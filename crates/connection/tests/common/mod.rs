@@ -57,37 +57,43 @@ pub(crate) async fn listen() -> (TcpListener, String) {
 }
 
 pub(crate) fn to(url: impl Into<String>) -> ConnectConfig {
-    ConnectConfig { url: url.into(), ..ConnectConfig::default() }
+    ConnectConfig::new(url)
+}
+
+/// A connect to this URL with changes.
+pub(crate) fn to_with(url: impl Into<String>, change: impl FnOnce(&mut ConnectConfig)) -> ConnectConfig {
+    let mut config = ConnectConfig::new(url);
+    change(&mut config);
+    config
 }
 
 /// A connection and its peer, with the host's defaults.
 pub(crate) async fn open(endpoint: &Endpoint) -> (Connection, Peer) {
-    open_as(endpoint, ConnectConfig::default()).await
+    open_as(endpoint, |_| {}).await
 }
 
-/// A connection with these wishes, to a peer that takes the place of their URL.
-pub(crate) async fn open_as(endpoint: &Endpoint, wishes: ConnectConfig) -> (Connection, Peer) {
+/// A connection and its peer, with these changes to the host's defaults.
+pub(crate) async fn open_as(endpoint: &Endpoint, change: impl FnOnce(&mut ConnectConfig)) -> (Connection, Peer) {
     let (listener, url) = listen().await;
     let peer = async {
         let mut peer = Peer::accept(&listener).await;
         peer.upgrade("").await;
         peer
     };
-    let (connection, peer) =
-        soon(async { tokio::join!(endpoint.connect(ConnectConfig { url, ..wishes }), peer) }).await;
+    let (connection, peer) = soon(async { tokio::join!(endpoint.connect(to_with(url, change)), peer) }).await;
     (connection.unwrap(), peer)
 }
 
 /// Why this URL cannot be dialled.
 pub(crate) async fn error_of(endpoint: &Endpoint, url: &str) -> Error {
-    soon(endpoint.connect(to(url))).await.err().expect("this must not connect").into()
+    soon(endpoint.connect(to(url))).await.expect_err("this must not connect").into()
 }
 
 /// Opens a connection and sends a message there and back.
 pub(crate) async fn works(endpoint: &Endpoint, url: &str) {
     let connection = soon(endpoint.connect(to(url))).await.unwrap();
     let message = Message::Text("there and back".into());
-    soon(connection.send(message.clone())).await.unwrap();
+    soon(connection.send(&message)).await.unwrap();
     assert_eq!(next(&connection).await, Ok(message));
 }
 

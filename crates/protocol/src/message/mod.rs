@@ -103,6 +103,48 @@ impl<'a> From<&'a Message> for MessageRef<'a> {
     }
 }
 
+/// A text message.
+impl<'a> From<&'a str> for MessageRef<'a> {
+    fn from(text: &'a str) -> Self {
+        MessageRef::Text(text)
+    }
+}
+
+/// A text message.
+impl<'a> From<&'a String> for MessageRef<'a> {
+    fn from(text: &'a String) -> Self {
+        MessageRef::Text(text)
+    }
+}
+
+/// A binary message.
+impl<'a> From<&'a [u8]> for MessageRef<'a> {
+    fn from(data: &'a [u8]) -> Self {
+        MessageRef::Binary(data)
+    }
+}
+
+/// A binary message.
+impl<'a, const N: usize> From<&'a [u8; N]> for MessageRef<'a> {
+    fn from(data: &'a [u8; N]) -> Self {
+        MessageRef::Binary(data)
+    }
+}
+
+/// A binary message.
+impl<'a> From<&'a Vec<u8>> for MessageRef<'a> {
+    fn from(data: &'a Vec<u8>) -> Self {
+        MessageRef::Binary(data)
+    }
+}
+
+/// A binary message.
+impl<'a> From<&'a Bytes> for MessageRef<'a> {
+    fn from(data: &'a Bytes) -> Self {
+        MessageRef::Binary(data)
+    }
+}
+
 impl From<MessageRef<'_>> for Message {
     fn from(message: MessageRef<'_>) -> Self {
         match message {
@@ -188,6 +230,18 @@ impl<'a> MessageRef<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_and_bytes_become_messages() {
+        for text in [MessageRef::from("a"), (&"a".to_owned()).into(), (&Message::Text("a".to_owned())).into()] {
+            assert_eq!(text, MessageRef::Text("a"));
+        }
+        for data in [MessageRef::from(b"a"), (&b"a"[..]).into(), (&vec![b'a']).into(), (&Bytes::from("a")).into()] {
+            assert_eq!(data, MessageRef::Binary(b"a"));
+        }
+        let ping = Message::Ping(Bytes::from("a"));
+        assert_eq!(MessageRef::from(&ping), MessageRef::Ping(b"a"));
+    }
 
     #[test]
     fn the_limits_of_messages_are_inclusive_and_in_bytes() {

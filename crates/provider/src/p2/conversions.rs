@@ -57,14 +57,14 @@ impl From<native::Message> for Message {
 impl From<ClientConfig> for native::ConnectConfig {
     fn from(config: ClientConfig) -> Self {
         let millis = |millis: Option<u32>| millis.map(|millis| Duration::from_millis(millis.into()));
-        native::ConnectConfig {
-            url: config.url,
-            subprotocols: config.subprotocols.unwrap_or_default(),
-            headers: config.headers.unwrap_or_default().into_iter().map(|field| (field.name, field.value)).collect(),
-            timeout: millis(config.timeout_ms),
-            max_message_size: config.max_message_size.map(|size| size as usize),
-            keepalive: config.enable_keepalive,
-            keepalive_interval: millis(config.keepalive_interval_ms),
-        }
+        let mut native = native::ConnectConfig::new(config.url);
+        native.subprotocols = config.subprotocols.unwrap_or_default();
+        native.headers =
+            config.headers.unwrap_or_default().into_iter().map(|field| (field.name, field.value)).collect();
+        native.timeout = millis(config.timeout_ms);
+        native.max_message_size = config.max_message_size.map(|size| size as usize);
+        native.keepalive = config.enable_keepalive;
+        native.keepalive_interval = millis(config.keepalive_interval_ms);
+        native
     }
 }

@@ -33,7 +33,7 @@ impl Outgoing {
         match self.try_send(&connection, store) {
             Ok(Ok(None)) => Box::new(ready(Ok((Ok(()),)))),
             Ok(Ok(Some(message))) => {
-                Box::new(async move { Ok((connection.send(message).await.map_err(WebsocketError::from),)) })
+                Box::new(async move { Ok((connection.send(&message).await.map_err(WebsocketError::from),)) })
             }
             Ok(Err(error)) => Box::new(ready(Ok((Err(error.into()),)))),
             Err(error) => Box::new(ready(Err(error))),

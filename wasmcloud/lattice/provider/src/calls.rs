@@ -62,7 +62,7 @@ impl Method for SendMessage {
     type Answer = Result<(), WebsocketError>;
 
     async fn call(connection: &Connection, message: Message) -> Self::Answer {
-        Ok(connection.send(message.into()).await?)
+        Ok(connection.send(&websocket_connection::Message::from(message)).await?)
     }
 
     fn closed() -> Self::Answer {

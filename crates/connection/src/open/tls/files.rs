@@ -10,16 +10,42 @@ use std::path::Path;
 /// The largest PEM file, in bytes.
 const MAX_PEM: usize = 16 * 1024 * 1024;
 
+/// What is wrong with a key that rustls cannot use.
+pub(super) const BAD_KEY: &str = "the private key is damaged, or of a kind that is not supported; make one of RSA with 2048 \
+                                  bits or more, of ECDSA on P-256 or P-384, or of Ed25519";
+
+/// One X.509 certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate(pub(super) CertificateDer<'static>);
+
+impl Certificate {
+    /// The certificate in DER.
+    pub fn der(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// A private key. `Debug` does not show it.
+#[derive(Debug)]
+pub struct PrivateKey(pub(super) PrivateKeyDer<'static>);
+
+impl PrivateKey {
+    /// The key in DER: PKCS #8 (RFC 5958), PKCS #1 (RFC 8017) or SEC1 (RFC 5915).
+    pub fn der(&self) -> &[u8] {
+        self.0.secret_der()
+    }
+}
+
 /// The certificates of a PEM file, in order.
 ///
 /// # Errors
 /// The reason and the remedy, without the path, for a file that has none or cannot be read.
-pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub fn certificates(path: &Path) -> Result<Vec<Certificate>, String> {
     let bytes = read(path)?;
     let found = CertificateDer::pem_slice_iter(&bytes).collect::<Result<Vec<_>, _>>();
     match found {
         Ok(found) if found.is_empty() => Err(missing("certificate", "CERTIFICATE", "x509", &bytes)),
-        Ok(found) => Ok(found),
+        Ok(found) => Ok(found.into_iter().map(Certificate).collect()),
         Err(error) => Err(explain(&error, &bytes)),
     }
 }
@@ -28,7 +54,7 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String>
 ///
 /// # Errors
 /// The reason and the remedy, without the path, for a file that has none or cannot be read.
-pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+pub fn private_key(path: &Path) -> Result<PrivateKey, String> {
     let bytes = read(path)?;
     if labels(&bytes).iter().any(|label| label == "ENCRYPTED PRIVATE KEY")
         || contains(&bytes, b"Proc-Type: 4,ENCRYPTED")
@@ -36,7 +62,11 @@ pub fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
         return Err("the private key is encrypted; decrypt it with `openssl pkey -in FILE -out FILE`".to_owned());
     }
     match PrivateKeyDer::from_pem_slice(&bytes) {
-        Ok(key) => Ok(key),
+        // The format of the DER has to show its kind, since that is all that a caller gets.
+        Ok(key) => match PrivateKeyDer::try_from(key.secret_der()) {
+            Ok(_) => Ok(PrivateKey(key)),
+            Err(_) => Err(BAD_KEY.to_owned()),
+        },
         Err(pem::Error::NoItemsFound) => Err(missing("private key", "PRIVATE KEY", "pkey", &bytes)),
         Err(error) => Err(explain(&error, &bytes)),
     }

@@ -8,15 +8,15 @@
 mod files;
 mod verifier;
 
-use crate::error::tls::explain_rustls;
 pub use crate::error::tls::{Side, explain};
-pub use files::{certificates, private_key};
+use crate::error::{chain, tls::explain_rustls};
+pub use files::{Certificate, PrivateKey, certificates, private_key};
 
 use crate::{ConnectError, Error, SettingError, Settings, drive::transport::Transport};
 use rustls::{
     ClientConfig, RootCertStore, client::WebPkiServerVerifier, crypto::CryptoProvider, pki_types::ServerName,
 };
-use std::{path::Path, sync::Arc};
+use std::{error, path::Path, sync::Arc};
 use tokio_rustls::TlsConnector;
 use url::Host;
 use verifier::{Verifier, may_sign};
@@ -38,6 +38,7 @@ impl Tls {
         for path in &settings.ca_cert {
             let found = certificates(path).map_err(|reason| bad_file("ca-cert", path, reason))?;
             // A server's certificate is trusted as it is, and not as an authority: its holder signs for no other name.
+            let found: Vec<_> = found.into_iter().map(|certificate| certificate.0).collect();
             for certificate in found.iter().filter(|certificate| may_sign(certificate)) {
                 let added = roots.add(certificate.clone());
                 added.map_err(|error| bad_file("ca-cert", path, explain_file(&error, "a certificate in it")))?;
@@ -57,7 +58,8 @@ impl Tls {
             (Some(certificate), Some(key)) => {
                 let chain = certificates(certificate).map_err(|reason| bad_file("client-cert", certificate, reason))?;
                 let private = private_key(key).map_err(|reason| bad_file("client-key", key, reason))?;
-                builder.with_client_auth_cert(chain, private).map_err(|error| match error {
+                let chain = chain.into_iter().map(|certificate| certificate.0).collect();
+                builder.with_client_auth_cert(chain, private.0).map_err(|error| match error {
                     rustls::Error::InvalidCertificate(_) => {
                         bad_file("client-cert", certificate, explain_file(&error, "the certificate"))
                     }
@@ -128,18 +130,15 @@ fn add_native(roots: &mut RootCertStore) {
     roots.add_parsable_certificates(system.certs);
 }
 
-/// Why rustls cannot use a certificate or a key of a file.
+/// Why a TLS library cannot use a certificate or a key of a file: an error of rustls in words, any other with its causes.
 ///
 /// `whose` names the certificate.
-pub fn explain_file(error: &rustls::Error, whose: &str) -> String {
-    match error {
-        rustls::Error::InvalidCertificate(error) => crate::error::tls::explain_certificate(error, whose),
-        rustls::Error::General(_) => {
-            "the private key is damaged, or of a kind that is not supported; make one of RSA with 2048 bits or more, of \
-             ECDSA on P-256 or P-384, or of Ed25519"
-                .to_owned()
-        }
-        error => explain_rustls(error, Side::Client),
+pub fn explain_file(error: &(dyn error::Error + 'static), whose: &str) -> String {
+    match error.downcast_ref() {
+        Some(rustls::Error::InvalidCertificate(error)) => crate::error::tls::explain_certificate(error, whose),
+        Some(rustls::Error::General(_)) => files::BAD_KEY.to_owned(),
+        Some(error) => explain_rustls(error, Side::Client),
+        None => chain(error),
     }
 }
 
