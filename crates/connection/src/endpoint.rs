@@ -13,6 +13,7 @@ use crate::{
         accept::{Admission, Upgrade},
         dial::dial,
         handshake::handshake,
+        hook::{Destination, Hook},
         policy::Policy,
         request::Request,
         target::Refusal,
@@ -30,6 +31,7 @@ use websocket_protocol::Role;
 #[derive(Clone)]
 pub struct Endpoint {
     host: Arc<Host>,
+    policy: Arc<Policy>,
     /// One permit for each connection of this guest.
     guest: Arc<Semaphore>,
     warnings: Warnings,
@@ -38,7 +40,6 @@ pub struct Endpoint {
 /// What all guests of a host share.
 struct Host {
     settings: Settings,
-    policy: Policy,
     tls: Tls,
     /// One permit for each connection of any guest.
     total: Arc<Semaphore>,
@@ -81,8 +82,8 @@ impl Endpoint {
     /// Those of [`Endpoint::new`].
     pub fn with_timers(settings: Settings, timers: Arc<dyn Timers>) -> Result<Self, SettingError> {
         settings.validate()?;
+        let policy = Arc::new(Policy::new(settings.allow.clone()));
         let host = Arc::new(Host {
-            policy: Policy::new(settings.allow.clone()),
             tls: Tls::new(&settings)?,
             total: Arc::new(Semaphore::new(settings.max_connections_total)),
             metrics: Metrics::default(),
@@ -90,13 +91,40 @@ impl Endpoint {
             settings,
         });
         let guest = Arc::new(Semaphore::new(host.settings.max_connections));
-        Ok(Endpoint { host, guest, warnings: Warnings::default() })
+        Ok(Endpoint { host, policy, guest, warnings: Warnings::default() })
     }
 
-    /// An endpoint for another guest: the same settings and total, connections counted anew.
+    /// The same endpoint with a policy of the embedder's, which replaces an earlier one. `check` is asked before every dial,
+    /// once for each address that the setting `allow` grants: it can deny more, and grant nothing that the setting denies.
+    /// It runs within the time limit of the connect, and is dropped with it. Its error is the reason for the guest and for
+    /// logs; the connect fails with [`Reason::Denied`] when no address is left.
+    ///
+    /// ```
+    /// # use websocket_connection::{Destination, Endpoint, Settings};
+    /// let endpoint = Endpoint::new(Settings::default())?.with_policy(|destination: Destination| async move {
+    ///     if destination.secure { Ok(()) } else { Err("this tenant has to use TLS".to_owned()) }
+    /// });
+    /// # Ok::<(), websocket_connection::SettingError>(())
+    /// ```
+    #[must_use]
+    pub fn with_policy<C, A>(mut self, check: C) -> Self
+    where
+        C: Fn(Destination) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<(), String>> + Send + 'static,
+    {
+        self.policy = Arc::new(self.policy.with_hook(Hook::new(check)));
+        self
+    }
+
+    /// An endpoint for another guest: the same settings, policy and total, connections counted anew.
     pub fn for_guest(&self) -> Self {
         let guest = Arc::new(Semaphore::new(self.host.settings.max_connections));
-        Endpoint { host: Arc::clone(&self.host), guest, warnings: Warnings::default() }
+        Endpoint {
+            host: Arc::clone(&self.host),
+            policy: Arc::clone(&self.policy),
+            guest,
+            warnings: Warnings::default(),
+        }
     }
 
     /// The host's settings.
@@ -166,10 +194,9 @@ impl Endpoint {
         let dialled = async {
             let request = request.map_err(ConnectError::invalid_request)?;
             let permits = self.permits()?;
-            let Host { policy, settings, .. } = &*self.host;
             let progress = Progress::default();
             let stream = async {
-                let tcp = dial(&request, policy, settings, &progress).await?;
+                let tcp = dial(&request, &self.policy, self.settings(), &progress).await?;
                 progress.reach(Step::Tls);
                 over(&request, TcpConnection::new(tcp, permits)).await
             };
@@ -230,12 +257,11 @@ impl Endpoint {
         let limits = self.limits(request.max_message_size, request.keepalive);
         let progress = Progress::default();
         let shake_hands = async {
-            let Host { policy, settings, tls, .. } = &*self.host;
-            let tcp = dial(&request, policy, settings, &progress).await?;
+            let tcp = dial(&request, &self.policy, self.settings(), &progress).await?;
             let address = tcp.peer_addr().ok();
             let mut transport: Box<dyn Transport> = if request.secure {
                 progress.reach(Step::Tls);
-                Box::new(tls.connect(&request.host, tcp).await?)
+                Box::new(self.host.tls.connect(&request.host, tcp).await?)
             } else {
                 Box::new(tcp)
             };

@@ -46,6 +46,7 @@ pub use error::{
 pub use observe::metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
 pub use open::{
     accept::Upgrade,
+    hook::Destination,
     request::ConnectConfig,
     target::{Refusal, check_request},
     tls,

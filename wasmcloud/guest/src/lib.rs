@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 use websocket_connection::{ConnectConfig, Connection, Endpoint, Error, Metrics, SettingError, Settings};
 
 /// What a component may open connections with, under settings and limits of its own.
+#[derive(Debug)]
 pub struct Guest {
     endpoint: Endpoint,
     stopped: CancellationToken,

@@ -5,6 +5,7 @@ use crate::{
     error::connect::Progress,
     open::{
         head::Head,
+        hook::Destination,
         policy::{Denial, Policy},
         request::{Request, basic_authorization},
     },
@@ -49,7 +50,7 @@ pub(crate) async fn dial(
     if let Some(proxy) = proxy
         && (settings.proxy_dns == ProxyDns::Proxy || proxy.resolves_names())
     {
-        let destination = unresolved(request, policy)?;
+        let destination = unresolved(request, policy).await?;
         return through(proxy, &[destination], settings, request.timeout, progress).await;
     }
     let Resolved { addresses, denials } = resolve(request, policy).await?;
@@ -59,7 +60,7 @@ pub(crate) async fn dial(
             race(addresses).await.map_err(|errors| ConnectError::tcp(&request.authority(), errors))
         }
         Some(proxy) => {
-            let destinations: Vec<_> = addresses.into_iter().map(Destination::Address).collect();
+            let destinations: Vec<_> = addresses.into_iter().map(TunnelEnd::Address).collect();
             through(proxy, &destinations, settings, request.timeout, progress).await
         }
     };
@@ -70,27 +71,27 @@ pub(crate) async fn dial(
     })
 }
 
-/// What a proxy is asked for.
+/// Where a proxy is asked to connect.
 #[derive(Debug, Clone)]
-enum Destination {
+enum TunnelEnd {
     Address(SocketAddr),
     Name(String, u16),
 }
 
-impl fmt::Display for Destination {
+impl fmt::Display for TunnelEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Destination::Address(address) => write!(f, "{address}"),
-            Destination::Name(name, port) => write!(f, "{name}:{port}"),
+            TunnelEnd::Address(address) => write!(f, "{address}"),
+            TunnelEnd::Name(name, port) => write!(f, "{name}:{port}"),
         }
     }
 }
 
-impl IntoTargetAddr<'static> for Destination {
+impl IntoTargetAddr<'static> for TunnelEnd {
     fn into_target_addr(self) -> tokio_socks::Result<TargetAddr<'static>> {
         Ok(match self {
-            Destination::Address(address) => TargetAddr::Ip(address),
-            Destination::Name(name, port) => TargetAddr::Domain(name.into(), port),
+            TunnelEnd::Address(address) => TargetAddr::Ip(address),
+            TunnelEnd::Name(name, port) => TargetAddr::Domain(name.into(), port),
         })
     }
 }
@@ -108,19 +109,27 @@ fn denied(address: Option<IpAddr>, denials: &[Denial]) -> ConnectError {
 }
 
 /// What a proxy that resolves names is asked for.
-fn unresolved(request: &Request, policy: &Policy) -> Result<Destination, ConnectError> {
+async fn unresolved(request: &Request, policy: &Policy) -> Result<TunnelEnd, ConnectError> {
     let (destination, address) = match &request.host {
-        Host::Domain(name) => (Destination::Name(name.clone(), request.port), None),
-        Host::Ipv4(address) => (Destination::Address((*address, request.port).into()), Some(IpAddr::V4(*address))),
-        Host::Ipv6(address) => (Destination::Address((*address, request.port).into()), Some(IpAddr::V6(*address))),
+        Host::Domain(name) => (TunnelEnd::Name(name.clone(), request.port), None),
+        Host::Ipv4(address) => (TunnelEnd::Address((*address, request.port).into()), Some(IpAddr::V4(*address))),
+        Host::Ipv6(address) => (TunnelEnd::Address((*address, request.port).into()), Some(IpAddr::V6(*address))),
     };
-    match policy.check_unresolved(&request.host, request.port) {
-        Ok(()) => Ok(destination),
-        Err(denial) => {
-            let address = address.filter(|_| policy.grants_host(&request.host, request.port));
-            Err(denied(address, &[denial]))
-        }
+    if let Err(denial) = policy.check_unresolved(&request.host, request.port) {
+        let address = address.filter(|_| policy.grants_host(&request.host, request.port));
+        return Err(denied(address, &[denial]));
     }
+    policy.ask(wanted(request, address)).await.map_err(|denial| denied(address, &[denial]))?;
+    Ok(destination)
+}
+
+/// What the embedder's policy is asked about.
+fn wanted(request: &Request, address: Option<IpAddr>) -> Destination {
+    let host = match &request.host {
+        Host::Ipv6(address) => address.to_string(),
+        host => host.to_string(),
+    };
+    Destination { host, address, port: request.port, secure: request.secure }
 }
 
 /// The addresses of the request's host. What is checked here is what is dialled: nothing looks the name up again.
@@ -134,17 +143,22 @@ async fn resolve(request: &Request, policy: &Policy) -> Result<Resolved, Connect
     };
     let (mut addresses, mut denials, mut first) = (Vec::new(), Vec::new(), None);
     for address in found {
-        match policy.check_address(&request.host, address, request.port) {
+        let granted = match policy.check_address(&request.host, address, request.port) {
+            Ok(()) => policy.ask(wanted(request, Some(address))).await,
+            Err(denial) => Err(denial),
+        };
+        match granted {
             Ok(()) => addresses.push(SocketAddr::new(address, request.port)),
             Err(denial) => {
-                first = first.or(Some(address));
+                let host_is_granted = denial.is_by_embedder() || policy.grants_host(&request.host, request.port);
+                first = first.or(host_is_granted.then_some(address));
                 denials.push(denial);
             }
         }
     }
     denials.truncate(MAX_DENIALS);
     if addresses.is_empty() && !denials.is_empty() {
-        return Err(denied(first.filter(|_| policy.grants_host(&request.host, request.port)), &denials));
+        return Err(denied(first, &denials));
     }
     Ok(Resolved { addresses: interleave(addresses), denials })
 }
@@ -229,7 +243,7 @@ impl From<ConnectError> for NoTunnel {
 /// for checked addresses, never for a name that it could resolve to another.
 async fn through(
     proxy: &Proxy,
-    destinations: &[Destination],
+    destinations: &[TunnelEnd],
     settings: &Settings,
     limit: Duration,
     progress: &Progress,
@@ -260,7 +274,7 @@ async fn through(
 async fn connect_method(
     tcp: &mut TcpStream,
     proxy: &Proxy,
-    destination: &Destination,
+    destination: &TunnelEnd,
     user_agent: Option<&HeaderValue>,
     limit: Duration,
 ) -> Result<(), NoTunnel> {
@@ -288,7 +302,7 @@ async fn connect_method(
 }
 
 /// SOCKS5 (RFC 1928), with the user and password of RFC 1929 where the proxy asks for them.
-async fn socks(tcp: &mut TcpStream, proxy: &Proxy, destination: &Destination) -> Result<(), NoTunnel> {
+async fn socks(tcp: &mut TcpStream, proxy: &Proxy, destination: &TunnelEnd) -> Result<(), NoTunnel> {
     let opened = match proxy.socks_credentials() {
         // The setting takes no others.
         None | Some(Err(_)) => Socks5Stream::connect_with_socket(tcp, destination.clone()).await,
@@ -315,7 +329,7 @@ fn is_final_for_socks(error: &tokio_socks::Error) -> bool {
     )
 }
 
-fn socks_failure(error: tokio_socks::Error, destination: &Destination) -> ConnectError {
+fn socks_failure(error: tokio_socks::Error, destination: &TunnelEnd) -> ConnectError {
     use io::ErrorKind;
     use tokio_socks::Error as Socks;
     let refused = |error| ConnectError::new(Reason::RefusedByProxy, error);

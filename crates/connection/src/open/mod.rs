@@ -4,6 +4,7 @@ pub(crate) mod accept;
 pub(crate) mod dial;
 pub(crate) mod handshake;
 pub(crate) mod head;
+pub(crate) mod hook;
 pub(crate) mod policy;
 pub(crate) mod refusal;
 pub(crate) mod request;

@@ -1,54 +1,92 @@
-//! Where a guest may go: rules that grant destinations, and the addresses that no wildcard grants.
+//! Where a guest may go: rules that grant destinations, the addresses that no wildcard grants, and the embedder's own
+//! policy.
 
-use crate::settings::rule::{Pattern, Rule, is_localhost, without_root};
+use crate::{
+    open::hook::{Destination, Hook},
+    settings::rule::{Pattern, Rule, is_localhost, without_root},
+};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use url::Host;
 
-/// The rules of one host.
+/// The rules of one host, and the policy of its embedder.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
     rules: Vec<Rule>,
+    hook: Option<Hook>,
 }
 
-/// A destination that the rules do not grant.
+/// A destination that the rules, or the embedder's policy, do not grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Denial {
     destination: String,
     why: String,
-    /// With this rule added, it is granted.
-    remedy: Rule,
+    /// With this rule added, it is granted; `None` where the embedder's policy denies it.
+    remedy: Option<Rule>,
 }
 
 impl Denial {
     fn of_name(name: &str, destination: String, port: u16, why: &str) -> Denial {
         let pattern = Pattern::Name(without_root(name).to_owned());
-        Denial { destination, why: why.to_owned(), remedy: Rule { pattern, port: Some(port) } }
+        Denial { destination, why: why.to_owned(), remedy: Some(Rule { pattern, port: Some(port) }) }
     }
 
     fn of_address(address: IpAddr, port: u16, why: &str) -> Denial {
         let remedy = Rule { pattern: Pattern::Net(address.to_canonical().into()), port: Some(port) };
-        Denial { destination: SocketAddr::new(address, port).to_string(), why: why.to_owned(), remedy }
+        Denial { destination: SocketAddr::new(address, port).to_string(), why: why.to_owned(), remedy: Some(remedy) }
+    }
+
+    fn of_embedder(destination: String, why: String) -> Denial {
+        Denial { destination, why, remedy: None }
+    }
+
+    /// Whether the embedder's policy denies what the rules grant.
+    pub(crate) fn is_by_embedder(&self) -> bool {
+        self.remedy.is_none()
     }
 
     /// What is denied, why, and the rules that the host's operator can add to allow it.
     pub(crate) fn describe(denials: &[Denial]) -> String {
-        let each = |part: fn(&Denial) -> String| {
-            let mut parts: Vec<_> = denials.iter().map(part).collect();
+        let each = |part: fn(&Denial) -> Option<String>| {
+            let mut parts: Vec<_> = denials.iter().filter_map(part).collect();
             parts.dedup();
             parts
         };
-        format!(
-            "the host's policy does not grant {}: {}; the host's operator can allow it by adding {} to the setting `allow`",
-            each(|denial| denial.destination.clone()).join(", "),
-            each(|denial| denial.why.clone()).join("; "),
-            each(|denial| format!("\"{}\"", denial.remedy)).join(", ")
-        )
+        let denied = format!(
+            "the host's policy does not grant {}: {}",
+            each(|denial| Some(denial.destination.clone())).join(", "),
+            each(|denial| Some(denial.why.clone())).join("; "),
+        );
+        match each(|denial| denial.remedy.as_ref().map(|rule| format!("\"{rule}\""))).as_slice() {
+            [] => denied,
+            rules => format!(
+                "{denied}; the host's operator can allow it by adding {} to the setting `allow`",
+                rules.join(", ")
+            ),
+        }
     }
 }
 
 impl Policy {
     pub(crate) fn new(rules: Vec<Rule>) -> Self {
-        Policy { rules }
+        Policy { rules, hook: None }
+    }
+
+    /// The same rules with a policy of the embedder's, which replaces the one before.
+    pub(crate) fn with_hook(&self, hook: Hook) -> Self {
+        Policy { rules: self.rules.clone(), hook: Some(hook) }
+    }
+
+    /// Asks the embedder's policy, if there is one. It comes last: the rules have granted the destination.
+    ///
+    /// # Errors
+    /// [`Denial`] with the reason that the embedder gives.
+    pub(crate) async fn ask(&self, destination: Destination) -> Result<(), Denial> {
+        let Some(hook) = &self.hook else { return Ok(()) };
+        let shown = match destination.address {
+            Some(address) => SocketAddr::new(address, destination.port).to_string(),
+            None => format!("{}:{}", destination.host, destination.port),
+        };
+        hook.check(destination).await.map_err(|why| Denial::of_embedder(shown, why))
     }
 
     /// Whether looking a host up can lead anywhere, asked before DNS is.

@@ -108,6 +108,9 @@ pub struct NoCryptography;
 ///
 /// # Errors
 /// [`NoCryptography`] where there is neither.
+///
+/// Hidden, because its type is that of rustls: it is for `websocket-listener`, which has the same version of rustls.
+#[doc(hidden)]
 pub fn provider() -> Result<Arc<CryptoProvider>, NoCryptography> {
     if let Some(installed) = CryptoProvider::get_default() {
         return Ok(Arc::clone(installed));
