@@ -7,6 +7,7 @@
 //! | [`frame`] | reads and writes single frames: headers, masks, the checks of RFC 6455 section 5 |
 //! | [`message`] | assembles frames into messages, and writes messages as frames |
 //! | [`close`] | close codes (RFC 6455 section 7.4) |
+//! | [`deflate`] | compresses messages (RFC 7692): negotiation, compressor, inflater |
 //! | [`handshake`] | the key and the accept value of the opening handshake |
 //! | [`connection`] | the state of one open connection: reading ahead, pings, keep-alive, closing, violations, batching |
 //!
@@ -32,6 +33,7 @@
 
 pub mod close;
 pub mod connection;
+pub mod deflate;
 pub mod frame;
 pub mod handshake;
 pub mod message;
@@ -57,6 +59,14 @@ impl Role {
         match self {
             Role::Client => "client",
             Role::Server => "server",
+        }
+    }
+
+    /// The other end.
+    pub fn peer(self) -> Self {
+        match self {
+            Role::Client => Role::Server,
+            Role::Server => Role::Client,
         }
     }
 }
