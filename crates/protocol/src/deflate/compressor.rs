@@ -17,13 +17,13 @@ pub(super) fn history_size(window_bits: u8) -> usize {
     MAX_HISTORY.min(1 << window_bits)
 }
 
-/// Compresses messages, whole or in pieces. It holds a compressor of zlib only within a message.
+/// Compresses messages, whole or in pieces. Between calls it holds only the last bytes of earlier messages, and of the
+/// message that is compressed in pieces.
 #[derive(Debug)]
 pub struct Compressor {
     key: Key,
-    history: Option<History>,
-    /// In use within a message that is compressed in pieces.
-    active: Option<PooledCompressor>,
+    takeover: bool,
+    history: History,
 }
 
 impl Compressor {
@@ -31,72 +31,64 @@ impl Compressor {
     /// messages refer to the messages before.
     pub fn new(window_bits: u8, level: u8, takeover: bool) -> Self {
         let window_bits = window_bits.clamp(super::MIN_WINDOW_BITS, super::MAX_WINDOW_BITS);
-        Compressor {
-            key: Key { window_bits, level: level.clamp(1, 9) },
-            history: takeover.then(|| History::new(history_size(window_bits))),
-            active: None,
-        }
+        let key = Key { window_bits, level: level.clamp(1, 9) };
+        Compressor { key, takeover, history: History::new(history_size(window_bits)) }
     }
 
     /// Whether messages refer to the messages before. If not, the same message is always compressed to the same bytes.
     pub fn has_takeover(&self) -> bool {
-        self.history.is_some()
+        self.takeover
     }
 
     /// Appends the compressed form of a whole message to `output`. Returns `false`, and appends nothing, if it is not
     /// smaller than `payload`: the message is then sent uncompressed. Call it between messages only.
     pub fn message(&mut self, payload: &[u8], output: &mut BytesMut) -> bool {
-        debug_assert!(self.active.is_none(), "within another message");
         let start = output.len();
-        let compressor = &mut self.begin();
-        let is_complete = compressor.get().is_some_and(|deflate| compress(deflate, payload, output));
-        if !is_complete || output.len() - start >= payload.len() + TAIL.len() || !output.ends_with(&TAIL) {
-            // The history is that of compressed messages only, so this message never was.
+        let is_complete = self.compress(payload, output) && output.ends_with(&TAIL);
+        if !is_complete || output.len() - start >= payload.len() + TAIL.len() {
+            // The peer does not inflate this message, so later ones do not refer to it.
             output.truncate(start);
             return false;
         }
         output.truncate(output.len() - TAIL.len());
-        self.remember(payload);
+        if self.takeover {
+            self.history.push(payload);
+        }
         true
     }
 
     /// Appends the compressed form of the next piece of a message to `output`, so that the peer can inflate the piece
-    /// before the next one is sent.
-    pub fn piece(&mut self, piece: &[u8], is_final: bool, output: &mut BytesMut) {
-        let mut compressor = self.active.take().unwrap_or_else(|| self.begin());
+    /// before the next one is sent. An empty piece is useful only as the last one.
+    pub fn piece(&mut self, piece: &[u8], is_last: bool, output: &mut BytesMut) {
         let start = output.len();
-        let is_complete = compressor.get().is_some_and(|deflate| compress(deflate, piece, output));
+        let is_complete = self.compress(piece, output);
         debug_assert!(is_complete);
-        self.remember(piece);
-        if !is_final {
-            self.active = Some(compressor);
-        } else if output.len() == start {
+        if !is_last {
+            return self.history.push(piece);
+        }
+        if output.len() == start {
             // Nothing was left to flush. This byte begins an empty block, which the tail completes (section 7.2.3.6).
             output.extend_from_slice(&[0]);
         } else {
             output.truncate(output.len() - TAIL.len());
         }
+        if self.takeover {
+            self.history.push(piece);
+        } else {
+            self.history.clear();
+        }
     }
 
-    fn begin(&self) -> PooledCompressor {
+    /// Compresses with reference to the history, at the boundary of a block and of a byte.
+    fn compress(&self, payload: &[u8], output: &mut BytesMut) -> bool {
         let mut compressor = PooledCompressor::take(self.key);
-        if let (Some(history), Some(deflate)) = (&self.history, compressor.get())
-            && !history.bytes().is_empty()
-        {
-            let set = deflate.set_dictionary(history.bytes());
-            debug_assert!(set.is_ok());
-        }
-        compressor
-    }
-
-    fn remember(&mut self, payload: &[u8]) {
-        if let Some(history) = &mut self.history {
-            history.push(payload);
-        }
+        let Some(deflate) = compressor.get() else { return false };
+        let history = self.history.bytes();
+        (history.is_empty() || deflate.set_dictionary(history).is_ok()) && compress(deflate, payload, output)
     }
 
     pub(super) fn memory_held(&self) -> usize {
-        self.history.as_ref().map_or(0, History::memory_held) + self.active.as_ref().map_or(0, PooledCompressor::size)
+        self.history.memory_held()
     }
 }
 

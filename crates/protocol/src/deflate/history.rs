@@ -21,6 +21,11 @@ impl History {
         self.bytes.extend_from_slice(added);
     }
 
+    /// Forgets everything, and releases the memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes = Vec::new();
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }

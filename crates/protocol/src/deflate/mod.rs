@@ -3,7 +3,7 @@
 //! [`Offer`] and [`answer`] negotiate the extension in the opening handshake. What they agree on is a [`Compression`], which
 //! gives a connection its [`Compressor`] and its [`Inflater`].
 //!
-//! Memory is bounded. A compressor or an inflater is taken from a pool of the current thread while a message is processed,
+//! Memory is bounded. A compressor or an inflater of zlib is taken from a pool of the current thread while a message is processed,
 //! and returned at the end of the message. Context takeover (RFC 7692 section 4.3) is the last bytes of the messages
 //! before, which become the dictionary of the pooled compressor or inflater. They count against a [`MemoryBudget`]; once it
 //! is spent, connections are negotiated without context takeover.

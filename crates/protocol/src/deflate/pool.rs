@@ -24,13 +24,6 @@ pub(super) struct Key {
     pub(super) level: u8,
 }
 
-impl Key {
-    /// Bytes that such a compressor allocates: two windows, the chains, the hash table and the symbols.
-    pub(super) fn size(self) -> usize {
-        (4 << self.window_bits) + (243 << 10)
-    }
-}
-
 /// Calls `step` with a buffer for output whose content means nothing.
 pub(super) fn with_output<R>(step: impl FnOnce(&mut [u8]) -> R) -> R {
     OUTPUT.with_borrow_mut(|output| {
@@ -68,10 +61,6 @@ impl PooledCompressor {
 
     pub(super) fn get(&mut self) -> Option<&mut Deflate> {
         self.deflate.as_mut()
-    }
-
-    pub(super) fn size(&self) -> usize {
-        self.key.size()
     }
 }
 

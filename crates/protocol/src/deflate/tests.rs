@@ -142,6 +142,7 @@ fn an_idle_end_holds_only_the_history_of_context_takeover() {
         let (mut compressor, mut inflater) = (Compressor::new(15, 6, takeover), Inflater::new(15, takeover));
         let mut output = BytesMut::new();
         compressor.piece(&text[..50_000], false, &mut output);
+        assert_eq!(compressor.memory_held(), 4096);
         compressor.piece(&text[50_000..], true, &mut output);
         assert_eq!(inflate(&mut inflater, &output, 7, 9), Ok(text.clone()));
         assert_eq!((compressor.memory_held(), inflater.memory_held()), (compressor_holds, inflater_holds));
