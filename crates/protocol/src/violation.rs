@@ -1,6 +1,8 @@
 //! How a peer can violate the protocol.
 
-/// A violation of RFC 6455 by the peer. [`Violation::close_code`] is the code of the close frame that the peer is sent.
+use crate::deflate::InvalidData;
+
+/// A violation of RFC 6455 or RFC 7692 by the peer. [`Violation::close_code`] is the code of the close frame that the peer is sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {
@@ -40,7 +42,11 @@ pub enum Violation {
     /// Text, or the reason of a close frame, that is not UTF-8 (section 8.1).
     #[error("the peer sent text that is not UTF-8")]
     Utf8,
-    /// A message over the size limit, both in bytes (section 10.4).
+    /// Compressed data that is not valid DEFLATE, or that ends within a block (RFC 7692 section 7.2.2).
+    #[error("the peer sent compressed data that is invalid")]
+    Deflate,
+    /// A message over the size limit, both in bytes (section 10.4). The size of a compressed message is that of its
+    /// inflated data.
     #[error("the peer sent a message of at least {size} bytes, and this connection takes {limit}")]
     TooLarge {
         /// The least size that the message has.
@@ -59,13 +65,19 @@ pub enum Violation {
 }
 
 impl Violation {
-    /// The close code for the peer (section 7.4.1): 1007 for text that is not UTF-8, 1009 for a message or a
-    /// frame over its limit, otherwise 1002.
+    /// The close code for the peer (section 7.4.1): 1007 for text that is not UTF-8 and for invalid
+    /// compressed data, 1009 for a message or a frame over its limit, otherwise 1002.
     pub fn close_code(&self) -> u16 {
         match self {
-            Violation::Utf8 => 1007,
+            Violation::Utf8 | Violation::Deflate => 1007,
             Violation::TooLarge { .. } | Violation::FrameTooLarge { .. } => 1009,
             _ => 1002,
         }
+    }
+}
+
+impl From<InvalidData> for Violation {
+    fn from(_: InvalidData) -> Self {
+        Violation::Deflate
     }
 }

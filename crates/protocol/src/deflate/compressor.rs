@@ -87,7 +87,8 @@ impl Compressor {
         (history.is_empty() || deflate.set_dictionary(history).is_ok()) && compress(deflate, payload, output)
     }
 
-    pub(super) fn memory_held(&self) -> usize {
+    /// Bytes of memory that are held.
+    pub(crate) fn memory_held(&self) -> usize {
         self.history.memory_held()
     }
 }

@@ -86,6 +86,19 @@ impl Inflater {
         Ok(true)
     }
 
+    /// Whether messages refer to the messages before.
+    pub fn has_takeover(&self) -> bool {
+        self.history.is_some()
+    }
+
+    /// Forgets the message that has begun, and every message before.
+    pub fn clear(&mut self) {
+        (self.active, self.has_ended, self.end) = (None, false, 0);
+        if let Some(history) = &mut self.history {
+            history.clear();
+        }
+    }
+
     fn begin(&self) -> Result<PooledInflater, InvalidData> {
         let mut inflater = PooledInflater::take();
         if let (Some(history), Some(inflate)) = (&self.history, inflater.get())
@@ -137,7 +150,8 @@ impl Inflater {
         })
     }
 
-    pub(super) fn memory_held(&self) -> usize {
+    /// Bytes of memory that are held.
+    pub(crate) fn memory_held(&self) -> usize {
         self.history.as_ref().map_or(0, History::memory_held) + self.active.as_ref().map_or(0, |_| INFLATER_SIZE)
     }
 }

@@ -7,6 +7,9 @@ use bytes::{BufMut, BytesMut};
 /// The longest header, in bytes: two bytes, a length of eight, and a mask of four.
 pub const MAX_HEADER: usize = 14;
 
+/// The reserved bit that permessage-deflate defines (RFC 7692 section 6).
+const RSV1: u8 = 0x40;
+
 /// The kind of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Opcode {
@@ -61,6 +64,8 @@ pub struct FrameHeader {
     pub opcode: Opcode,
     /// Whether the frame is the last one of its message.
     pub is_final: bool,
+    /// Whether the frame begins a compressed message: the bit RSV1 of a text or binary frame (RFC 7692 section 6).
+    pub is_compressed: bool,
     /// The mask of the payload; `None` for an unmasked frame.
     pub mask: Option<[u8; 4]>,
     /// The length of the payload in bytes. RFC 6455 allows 2^63 - 1; a reader's limit refuses larger ones.
@@ -91,11 +96,19 @@ impl FrameHeader {
             None if masked => return Ok(None),
             _ => None,
         };
-        if first & 0x70 != 0 {
+        if first & 0x30 != 0 {
             return Err(Violation::ReservedBit);
         }
-        let header =
-            FrameHeader { opcode: Opcode::from_bits(first & 0x0F)?, is_final: first & 0x80 != 0, mask, length };
+        let header = FrameHeader {
+            opcode: Opcode::from_bits(first & 0x0F)?,
+            is_final: first & 0x80 != 0,
+            is_compressed: first & RSV1 != 0,
+            mask,
+            length,
+        };
+        if header.is_compressed && !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+            return Err(Violation::ReservedBit);
+        }
         if extended != extended_length(length) {
             return Err(Violation::Length);
         }
@@ -125,7 +138,8 @@ impl FrameHeader {
     /// Appends the header's bytes to `output`.
     pub fn write(&self, output: &mut BytesMut) {
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
-        output.put_u8(self.opcode.bits() | if self.is_final { 0x80 } else { 0 });
+        let is_final = if self.is_final { 0x80 } else { 0 };
+        output.put_u8(self.opcode.bits() | is_final | if self.is_compressed { RSV1 } else { 0 });
         match extended_length(self.length) {
             0 => output.put_u8(masked | self.length as u8),
             2 => {
@@ -162,11 +176,9 @@ mod tests {
         let data = prop_oneof![Just(Opcode::Continuation), Just(Opcode::Text), Just(Opcode::Binary)];
         let control = prop_oneof![Just(Opcode::Close), Just(Opcode::Ping), Just(Opcode::Pong)];
         let kind = prop_oneof![(data, any::<bool>(), length), (control, Just(true), 0u64..=125)];
-        (kind, any::<Option<[u8; 4]>>()).prop_map(|((opcode, is_final, length), mask)| FrameHeader {
-            opcode,
-            is_final,
-            mask,
-            length,
+        (kind, any::<Option<[u8; 4]>>(), any::<bool>()).prop_map(|((opcode, is_final, length), mask, compressed)| {
+            let is_compressed = compressed && matches!(opcode, Opcode::Text | Opcode::Binary);
+            FrameHeader { opcode, is_final, is_compressed, mask, length }
         })
     }
 
@@ -195,7 +207,10 @@ mod tests {
     #[test]
     fn an_invalid_header_is_a_violation() {
         for (bytes, violation) in [
-            (&[0xC1, 0][..], Violation::ReservedBit),
+            (&[0xC0, 0][..], Violation::ReservedBit),
+            (&[0xC8, 0], Violation::ReservedBit),
+            (&[0xC9, 0], Violation::ReservedBit),
+            (&[0xE1, 0], Violation::ReservedBit),
             (&[0xA1, 0], Violation::ReservedBit),
             (&[0x91, 0], Violation::ReservedBit),
             (&[0x83, 0], Violation::ReservedOpcode(3)),
@@ -211,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_client_masks_and_a_server_does_not() {
-        let header = |mask| FrameHeader { opcode: Opcode::Text, is_final: true, mask, length: 0 };
+        let header = |mask| FrameHeader { opcode: Opcode::Text, is_final: true, is_compressed: false, mask, length: 0 };
         assert_eq!(header(None).check_mask(Role::Client), Ok(()));
         assert_eq!(header(Some([0; 4])).check_mask(Role::Server), Ok(()));
         assert_eq!(header(Some([0; 4])).check_mask(Role::Client), Err(Violation::Masked));

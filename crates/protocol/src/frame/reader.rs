@@ -13,6 +13,7 @@ use bytes::{Buf, BytesMut};
 pub struct FrameReader {
     role: Role,
     max_frame_size: usize,
+    allows_compression: bool,
     mask: Option<[u8; 4]>,
     /// Bytes of the current payload that were taken, and that are to come.
     taken: u64,
@@ -22,7 +23,12 @@ pub struct FrameReader {
 impl FrameReader {
     /// A reader for the end that plays `role`, with a limit in bytes for the payloads of frames.
     pub fn new(role: Role, max_frame_size: usize) -> Self {
-        FrameReader { role, max_frame_size, mask: None, taken: 0, remaining: 0 }
+        FrameReader { role, max_frame_size, allows_compression: false, mask: None, taken: 0, remaining: 0 }
+    }
+
+    /// Allows frames that begin compressed messages: permessage-deflate was negotiated (RFC 7692 section 6).
+    pub fn allow_compression(&mut self) {
+        self.allows_compression = true;
     }
 
     /// Bytes of the current payload that are still to be taken.
@@ -93,6 +99,9 @@ impl FrameReader {
     fn parse(&self, input: &[u8]) -> Result<Option<(FrameHeader, usize)>, Violation> {
         let Some((header, size)) = FrameHeader::parse(input)? else { return Ok(None) };
         header.check_mask(self.role)?;
+        if header.is_compressed && !self.allows_compression {
+            return Err(Violation::ReservedBit);
+        }
         if header.length > self.max_frame_size as u64 {
             return Err(Violation::FrameTooLarge { size: header.length, limit: self.max_frame_size });
         }
@@ -116,6 +125,15 @@ mod tests {
         reader.take(&mut first);
         reader.take(&mut second);
         assert_eq!((first, second, reader.remaining()), ([7; 3], [7; 2], 0));
+    }
+
+    #[test]
+    fn a_compressed_frame_is_a_violation_unless_compression_was_negotiated() {
+        let mut reader = FrameReader::new(Role::Client, usize::MAX);
+        let wire = BytesMut::from(&[0xC1, 0][..]);
+        assert_eq!(reader.next_header(&mut wire.clone()), Err(Violation::ReservedBit));
+        reader.allow_compression();
+        assert!(reader.next_header(&mut wire.clone()).unwrap().unwrap().is_compressed);
     }
 
     #[test]

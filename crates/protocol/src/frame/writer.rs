@@ -34,18 +34,36 @@ impl FrameWriter {
         payload: &'a [u8],
         output: &mut BytesMut,
     ) -> Payload<'a> {
+        self.begin_frame(opcode, is_final, false, payload, output)
+    }
+
+    fn begin_frame<'a>(
+        &mut self,
+        opcode: Opcode,
+        is_final: bool,
+        is_compressed: bool,
+        payload: &'a [u8],
+        output: &mut BytesMut,
+    ) -> Payload<'a> {
         let mask = match self.role {
             Role::Client => Some((self.random)()),
             Role::Server => None,
         };
         output.reserve(MAX_HEADER + payload.len().min(RESERVED));
-        FrameHeader { opcode, is_final, mask, length: payload.len() as u64 }.write(output);
+        FrameHeader { opcode, is_final, is_compressed, mask, length: payload.len() as u64 }.write(output);
         Payload { remaining: payload, mask }
     }
 
     /// Appends a whole frame to `output`.
     pub fn frame(&mut self, opcode: Opcode, is_final: bool, payload: &[u8], output: &mut BytesMut) {
         self.begin(opcode, is_final, payload, output).put(usize::MAX, output);
+    }
+
+    /// Appends a whole frame of a compressed message to `output`. The first one has the bit RSV1, and a continuation has
+    /// not (RFC 7692 section 6.1).
+    pub fn compressed(&mut self, opcode: Opcode, is_final: bool, payload: &[u8], output: &mut BytesMut) {
+        let is_first = opcode != Opcode::Continuation;
+        self.begin_frame(opcode, is_final, is_first, payload, output).put(usize::MAX, output);
     }
 
     /// Four random bytes for another purpose than a mask.

@@ -2,7 +2,7 @@
 
 use super::{
     Message, MessageKind,
-    reader::{Claim, LARGE, Unit},
+    reader::{Claim, LARGE, ReadLimits, Unit},
     utf8::Utf8Check,
 };
 use crate::{
@@ -11,11 +11,16 @@ use crate::{
 };
 use bytes::{Buf, Bytes, BytesMut};
 
+/// How many bytes of a discarded message are inflated at once.
+const DISCARD_STEP: u64 = 64 * 1024;
+
 #[derive(Debug)]
 pub(super) struct Assembly {
     pub(super) is_text: bool,
+    /// Its payload is inflated into `data`.
+    pub(super) is_compressed: bool,
     pub(super) claim: Claim,
-    /// Bytes of the message's payload that its frames have announced.
+    /// Bytes of the message's payload that its frames have announced; of a compressed message, those that were inflated.
     pub(super) size: u64,
     /// A fragment or a piece was handed out.
     pub(super) is_split: bool,
@@ -29,11 +34,12 @@ pub(super) struct Assembly {
 }
 
 impl Assembly {
-    pub(super) fn new(is_text: bool, claim: Claim, size: u64) -> Self {
+    pub(super) fn new(is_text: bool, claim: Claim) -> Self {
         Assembly {
             is_text,
+            is_compressed: false,
             claim,
-            size,
+            size: 0,
             is_split: false,
             data: BytesMut::new(),
             unmasked: 0,
@@ -53,6 +59,19 @@ impl Assembly {
             (Claim::Discarded, _) => 0,
             _ => usize::MAX,
         }
+    }
+
+    /// How many bytes of a compressed message are inflated next: as many as may be held, and one more than the limits allow
+    /// at most, which is how a message that exceeds them is noticed.
+    pub(super) fn capacity_inflated(&self, limits: &ReadLimits) -> usize {
+        let left = match self.claim {
+            Claim::Open | Claim::Whole => (limits.max_message_size as u64).saturating_sub(self.size),
+            Claim::Frame => limits.max_message_size.saturating_sub(self.data.len()) as u64,
+            Claim::Pieces => limits.max_stream_size.saturating_sub(self.size),
+            Claim::Discarded => DISCARD_STEP,
+        };
+        let most = usize::try_from(left.saturating_add(1)).unwrap_or(usize::MAX);
+        if self.claim == Claim::Discarded { most } else { most.min(self.capacity(limits.hold)) }
     }
 
     /// Moves `count` bytes out of `input`, of a frame that has `remaining` to come. A large beginning takes the buffer with it.

@@ -1,6 +1,8 @@
 //! Messages (RFC 6455 section 5.4): assembled from frames when received, written as frames when sent.
 
 mod assembly;
+#[cfg(test)]
+mod compression_tests;
 mod reader;
 mod utf8;
 mod writer;

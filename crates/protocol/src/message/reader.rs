@@ -6,6 +6,7 @@ mod tests;
 use super::{Message, MessageKind, assembly::Assembly};
 use crate::{
     CloseInfo, Role, Violation,
+    deflate::Inflater,
     frame::{Frame, FrameHeader, FrameReader, Opcode},
 };
 use bytes::{Buf, BufMut, Bytes, BytesMut, buf::Limit};
@@ -90,13 +91,24 @@ pub struct MessageReader {
     message: Option<Assembly>,
     /// Every message is discarded.
     discards: bool,
+    /// For compressed messages, if they were negotiated.
+    inflater: Option<Box<Inflater>>,
+    /// How many bytes at the front of the input are payload of a compressed message that is unmasked, and not inflated.
+    unmasked: usize,
 }
 
 impl MessageReader {
     /// A reader for the end that plays `role`.
     pub fn new(role: Role, limits: ReadLimits) -> Self {
         let frames = FrameReader::new(role, limits.max_frame_size);
-        MessageReader { frames, limits, frame: None, message: None, discards: false }
+        MessageReader { frames, limits, frame: None, message: None, discards: false, inflater: None, unmasked: 0 }
+    }
+
+    /// Accepts compressed messages too, and inflates them as they arrive (RFC 7692). The limits of messages count inflated
+    /// bytes.
+    pub fn set_inflater(&mut self, inflater: Inflater) {
+        self.frames.allow_compression();
+        self.inflater = Some(Box::new(inflater));
     }
 
     /// Whether a text or binary message has begun that has not ended.
@@ -174,6 +186,9 @@ impl MessageReader {
     /// Forgets the message being assembled, and its memory.
     pub fn clear(&mut self) {
         self.message = None;
+        if let Some(inflater) = &mut self.inflater {
+            inflater.clear();
+        }
     }
 
     /// Bytes that are held of the message that has begun.
@@ -181,9 +196,10 @@ impl MessageReader {
         self.message.as_ref().map_or(0, |message| message.data.len())
     }
 
-    /// Bytes of memory that the message being assembled holds.
+    /// Bytes of memory that the message being assembled holds, and those that inflating needs.
     pub fn reserved(&self) -> usize {
-        self.message.as_ref().map_or(0, |message| message.data.capacity())
+        let inflater = self.inflater.as_ref().map_or(0, |inflater| inflater.memory_held());
+        self.message.as_ref().map_or(0, |message| message.data.capacity()) + inflater
     }
 
     /// Where to read the bytes that follow, when the input buffer is empty: the message that is being assembled, if much
@@ -192,6 +208,7 @@ impl MessageReader {
         let remaining = self.remaining();
         let hold = self.limits.hold;
         match &mut self.message {
+            Some(message) if message.is_compressed => None,
             Some(message) if remaining >= LARGE && self.frame.is_some_and(|frame| !frame.opcode.is_control()) => {
                 let most = remaining.min(message.capacity(hold));
                 if most == 0 {
@@ -225,7 +242,15 @@ impl MessageReader {
                 return control_message(header.opcode, payload).map(|message| Some(Unit::Message(message)));
             }
             self.check_size(header)?;
-            if self.is_stopped() || !self.read_payload(header.is_final, input)? {
+            if self.is_stopped() {
+                return Ok(None);
+            }
+            let ended = if self.message.as_ref().is_some_and(|message| message.is_compressed) {
+                self.inflate_payload(header, input)?
+            } else {
+                self.read_payload(header.is_final, input)?
+            };
+            if !ended {
                 return Ok(None);
             }
             self.frame = None;
@@ -248,7 +273,7 @@ impl MessageReader {
     fn begin_frame(&mut self, input: &mut BytesMut) -> Result<Option<FrameHeader>, Violation> {
         let Some(header) = self.frames.next_header(input)? else { return Ok(None) };
         match (header.opcode, &mut self.message) {
-            (Opcode::Continuation, Some(message)) => message.size = message.size.saturating_add(header.length),
+            (Opcode::Continuation, Some(_)) => {}
             (Opcode::Continuation, None) => return Err(Violation::StrayContinuation),
             (Opcode::Text | Opcode::Binary, Some(_)) => return Err(Violation::NestedMessage),
             (Opcode::Text | Opcode::Binary, None) => {
@@ -257,20 +282,29 @@ impl MessageReader {
                     Some(_) => Claim::Open,
                     None => Claim::Whole,
                 };
-                self.message = Some(Assembly::new(header.opcode == Opcode::Text, claim, header.length));
+                let message = self.message.insert(Assembly::new(header.opcode == Opcode::Text, claim));
+                message.is_compressed = header.is_compressed;
             }
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => {}
+        }
+        if let Some(message) = &mut self.message
+            && !header.opcode.is_control()
+            && !message.is_compressed
+        {
+            message.size = message.size.saturating_add(header.length);
         }
         self.frame = Some(header);
         Ok(self.frame)
     }
 
-    /// Checks the sizes that the current frame has announced against the limit of the message's claim.
+    /// Checks the sizes that the current frame has announced, or that were inflated, against the limit of the message's
+    /// claim.
     fn check_size(&self, header: FrameHeader) -> Result<(), Violation> {
         let Some(message) = &self.message else { return Ok(()) };
         let (size, limit) = match message.claim {
             Claim::Open | Claim::Discarded => return Ok(()),
             Claim::Whole => (message.size, self.limits.max_message_size as u64),
+            Claim::Frame if message.is_compressed => (message.data.len() as u64, self.limits.max_message_size as u64),
             Claim::Frame => (header.length, self.limits.max_message_size as u64),
             Claim::Pieces => (message.size, self.limits.max_stream_size),
         };
@@ -299,6 +333,48 @@ impl MessageReader {
             message.check_utf8()?;
         }
         Ok(ended)
+    }
+
+    /// Inflates the bytes that have arrived of the current frame into the message, as far as its claim allows; returns
+    /// whether those were all.
+    fn inflate_payload(&mut self, header: FrameHeader, input: &mut BytesMut) -> Result<bool, Violation> {
+        let arrived = usize::try_from(self.frames.remaining()).unwrap_or(usize::MAX).min(input.len() - self.unmasked);
+        let (Some(message), Some(inflater)) = (&mut self.message, &mut self.inflater) else { return Ok(true) };
+        if message.claim == Claim::Discarded && (self.discards || !inflater.has_takeover()) {
+            // No later message refers to it.
+            inflater.clear();
+            input.advance(std::mem::take(&mut self.unmasked) + arrived);
+            self.frames.skip(arrived as u64);
+            return Ok(self.frames.remaining() == 0);
+        }
+        self.frames.take(&mut input[self.unmasked..self.unmasked + arrived]);
+        self.unmasked += arrived;
+        let ended = self.frames.remaining() == 0;
+        loop {
+            let most = message.capacity_inflated(&self.limits);
+            let (before, mut piece) = (message.data.len(), &input[..self.unmasked]);
+            let mut is_done = inflater.inflate(&mut piece, most, &mut message.data)?;
+            if is_done && ended && header.is_final {
+                is_done = inflater.finish(most - (message.data.len() - before), &mut message.data)?;
+            }
+            let consumed = self.unmasked - piece.len();
+            input.advance(consumed);
+            self.unmasked -= consumed;
+            message.size += (message.data.len() - before) as u64;
+            if message.claim == Claim::Discarded {
+                message.data.clear();
+                if is_done {
+                    return Ok(ended);
+                }
+                continue;
+            }
+            message.unmasked = message.data.len();
+            if message.is_text && !(is_done && ended && header.is_final && !message.is_split) {
+                message.check_utf8()?;
+            }
+            self.check_size(header)?;
+            return Ok(is_done && ended);
+        }
     }
 }
 

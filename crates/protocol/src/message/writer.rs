@@ -1,9 +1,10 @@
 //! Messages to frames (RFC 6455 section 5.4) over a [`FrameWriter`]. A message is sent as one frame unless it is larger than
-//! a fragment may be.
+//! a fragment may be. Compression comes before fragmentation (RFC 7692 section 6.1).
 
 use super::MessageRef;
 use crate::{
     RandomSource, Role,
+    deflate::Compressor,
     frame::{FrameWriter, Opcode, Payload},
 };
 use bytes::BytesMut;
@@ -13,17 +14,37 @@ use bytes::BytesMut;
 pub struct MessageWriter {
     frames: FrameWriter,
     fragment_size: usize,
+    deflate: Option<Box<Deflate>>,
+}
+
+#[derive(Debug)]
+struct Deflate {
+    compressor: Compressor,
+    min_size: usize,
 }
 
 impl MessageWriter {
     /// A writer for the end that plays `role`. A client asks `random` for the mask of each frame. A text or binary message
     /// of more than `fragment_size` bytes is sent in fragments of that size; it is at least 1.
     pub fn new(role: Role, random: RandomSource, fragment_size: usize) -> Self {
-        MessageWriter { frames: FrameWriter::new(role, random), fragment_size: fragment_size.max(1) }
+        MessageWriter { frames: FrameWriter::new(role, random), fragment_size: fragment_size.max(1), deflate: None }
+    }
+
+    /// Compresses text and binary messages of at least `min_size` bytes, unless compression makes them larger.
+    pub fn set_compressor(&mut self, compressor: Compressor, min_size: usize) {
+        self.deflate = Some(Box::new(Deflate { compressor, min_size }));
     }
 
     /// Appends a whole message to `output`.
     pub fn message(&mut self, message: MessageRef<'_>, output: &mut BytesMut) {
+        if let Some(payload) = self.compress(message) {
+            let (mut opcode, mut rest) = (message.opcode(), &payload[..]);
+            while !rest.is_empty() {
+                rest = &rest[self.compressed_fragment(opcode, rest, true, output)..];
+                opcode = Opcode::Continuation;
+            }
+            return;
+        }
         let payload = message.payload();
         if self.is_fragmented(message) {
             let (mut opcode, mut rest) = (message.opcode(), &payload[..]);
@@ -34,6 +55,24 @@ impl MessageWriter {
         } else {
             self.begin(message.opcode(), &payload, output).put(usize::MAX, output);
         }
+    }
+
+    /// The compressed payload of a message that is to be sent compressed, and then must be sent: later messages may refer
+    /// to it. `None` for a message that is sent as it is.
+    pub fn compress(&mut self, message: MessageRef<'_>) -> Option<BytesMut> {
+        let deflate = self.deflate.as_mut().filter(|deflate| message.is_data() && message.len() >= deflate.min_size)?;
+        let mut payload = BytesMut::new();
+        deflate.compressor.message(&message.payload(), &mut payload).then_some(payload)
+    }
+
+    /// The compressor, for messages that are sent in pieces.
+    pub fn compressor(&mut self) -> Option<&mut Compressor> {
+        self.deflate.as_mut().map(|deflate| &mut deflate.compressor)
+    }
+
+    /// Bytes of memory that the compressor holds.
+    pub fn reserved(&self) -> usize {
+        self.deflate.as_ref().map_or(0, |deflate| deflate.compressor.memory_held())
     }
 
     /// Whether this message is sent in fragments: control frames never are (RFC 6455 section 5.5).
@@ -53,6 +92,13 @@ impl MessageWriter {
     pub fn fragment(&mut self, opcode: Opcode, rest: &[u8], is_last: bool, output: &mut BytesMut) -> usize {
         let count = rest.len().min(self.fragment_size);
         self.frames.frame(opcode, is_last && count == rest.len(), &rest[..count], output);
+        count
+    }
+
+    /// [`MessageWriter::fragment`] for a compressed payload.
+    pub fn compressed_fragment(&mut self, opcode: Opcode, rest: &[u8], is_last: bool, output: &mut BytesMut) -> usize {
+        let count = rest.len().min(self.fragment_size);
+        self.frames.compressed(opcode, is_last && count == rest.len(), &rest[..count], output);
         count
     }
 
