@@ -101,6 +101,6 @@ pub(crate) fn between(contender: Contender, processors: Processors, remote: &str
         _ => return Ok(None),
     };
     let line = process.line()?;
-    let address = line.strip_prefix("listening on ").with_context(|| format!("{line:?} is no address"))?;
+    let address = line.strip_prefix("listening on ").with_context(|| format!("{line:?} is not an address"))?;
     Ok(Some((process, address.to_owned())))
 }

@@ -56,7 +56,7 @@ pub fn config(data: &[u8]) {
     set(&case.settings);
     upgrade(&case.headers);
     let millis = |millis: u32| Duration::from_millis(millis.into());
-    // Elsewhere in a URL it is no password.
+    // Elsewhere in a URL, this text is not a password.
     let secret = url.match_indices(PASSWORD).count() == 1 && url.starts_with(SECRET);
     let mut config = ConnectConfig::new(url);
     config.subprotocols = case.subprotocols;

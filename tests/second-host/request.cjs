@@ -14,11 +14,11 @@ function requestOf(config, settings) {
     const subprotocols = config.subprotocols ?? [];
     const fields = (config.headers ?? []).map(({ name, value }) => [name, value]);
     for (const name of subprotocols) {
-        if (!TOKEN.test(name)) throw protocol(`${JSON.stringify(name)} is no subprotocol`);
+        if (!TOKEN.test(name)) throw protocol(`${JSON.stringify(name)} is not a subprotocol`);
     }
     if (new Set(subprotocols).size < subprotocols.length) throw protocol('a subprotocol is offered twice');
     for (const [name, value] of fields) {
-        if (!TOKEN.test(name)) throw protocol(`${JSON.stringify(name)} is no name of a field`);
+        if (!TOKEN.test(name)) throw protocol(`${JSON.stringify(name)} is not a header name`);
         if (/[\r\n\0]/.test(value)) throw protocol(`the value of ${name} has a line break or a NUL`);
         if (RESERVED.test(name)) throw protocol(`${name} is the host's to write`);
     }
@@ -43,7 +43,7 @@ function requestOf(config, settings) {
 function urlOf(text) {
     const invalid = (why) => ({ tag: 'invalid-url', val: why });
     if (text.length > MOST) throw invalid(`it has more than ${MOST} bytes`);
-    if (!URL.canParse(text)) throw invalid('it is no absolute URL');
+    if (!URL.canParse(text)) throw invalid('it is not an absolute URL');
     const url = new URL(text);
     if (!['ws:', 'wss:'].includes(url.protocol)) throw invalid(`its scheme is ${url.protocol}`);
     if (text.includes('#')) throw invalid('it has a fragment');

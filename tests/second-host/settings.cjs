@@ -8,7 +8,7 @@ const SIZES = { '': 1, KiB: 1 << 10, MiB: 1 << 20 };
 function quantity(units) {
     return (text) => {
         const [, number, unit] = /^([0-9]+)([a-zA-Z]*)$/.exec(text) ?? [];
-        if (!(unit in units)) throw new Error(`${text} is no quantity in ${Object.keys(units)}`);
+        if (!(unit in units)) throw new Error(`${text} is not a quantity in ${Object.keys(units)}`);
         return Number(number) * units[unit];
     };
 }

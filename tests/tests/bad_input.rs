@@ -183,7 +183,7 @@ async fn a_server_that_cannot_serve_says_why() {
         (&["--tls-cert", text(&empty), "--tls-key", &key], &["empty.pem", "no certificate"]),
         (&["--tls-cert", &certificate, "--tls-key", text(&empty)], &["empty.pem", "private key"]),
         (&["--tls-cert", &other, "--tls-key", &key], &[&other, &key, "cannot be used with"]),
-        (&["--store", text(&garbage)], &["garbage", "no store"]),
+        (&["--store", text(&garbage)], &["garbage", "not a store"]),
         (&["--store", text(&scrambled)], &["scrambled", "it is damaged", "restore it from a copy"]),
         (&["--store", "/does/not/exist/stores"], &["/does/not/exist/stores"]),
         (&["--memory-limit", "1KiB"], &["echo.wasm", "memory"]),

@@ -147,7 +147,7 @@ fn is_component(bytes: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn inspect_names_the_command_that_runs_a_guest_and_fails_where_there_is_none() {
+async fn inspect_names_the_command_that_runs_a_guest_and_fails_if_there_is_none() {
     let folder = tempfile::tempdir().unwrap();
     for kind in kinds(&folder).await {
         let guest = file(&folder, &kind.bytes);

@@ -26,7 +26,7 @@ async fn commands(page: &mut String) {
     writeln!(page, "## Commands and flags\n").unwrap();
     writeln!(
         page,
-        "Flags for settings are in the table of settings: a command has those that concern the connections that it opens."
+        "The table of settings lists the flags for settings. A command accepts the settings for the connections that it opens."
     )
     .unwrap();
     let program = help("").await;
@@ -44,9 +44,9 @@ async fn commands(page: &mut String) {
 fn settings(page: &mut String) {
     writeln!(
         page,
-        "\n## Settings\n\nEach is a flag (`--receive-wait 1s`) and a key of the TOML file that `--config` names. \
-         `concerns` says on which connections it has an effect: on those that this host dials, those that it accepts, or both; or \
-         on those alone that guests dial by themselves.\n"
+        "\n## Settings\n\nEach setting is a flag (`--receive-wait 1s`) and a key in the TOML file of `--config`. The column `concerns` names \
+         the connections that the setting applies to: those that this host dials, those that it accepts, both, or only those \
+         that guests dial.\n"
     )
     .unwrap();
     writeln!(page, "| name | value | default | concerns | what |\n| --- | --- | --- | --- | --- |").unwrap();
@@ -140,8 +140,8 @@ fn read(path: &str) -> String {
 #[tokio::test]
 async fn the_reference_is_current() {
     let mut page =
-        "# Reference\n\nMade from the code by `make reference`: change the code, not this page. What the calls of the \
-                    interface promise,\nand what a rule of `allow` is, is the [contract](../wit/README.md).\n\n"
+        "# Reference\n\n`make reference` writes this page from the code: change the code, not this page. The [contract](../wit/README.md) says \
+                    what the calls\nof the interface promise, and how to write a rule of `allow`.\n\n"
             .to_owned();
     commands(&mut page).await;
     settings(&mut page);

@@ -78,7 +78,7 @@ pub struct Sample {
 pub fn serve(mut work: impl FnMut(Job, &mut dyn FnMut() -> Result<()>) -> Result<Sample>) -> Result<()> {
     let mut lines = std::io::stdin().lock().lines();
     while let Some(line) = lines.next() {
-        let job: Job = serde_json::from_str(&line?).context("a line that is no job")?;
+        let job: Job = serde_json::from_str(&line?).context("a line is not a valid job")?;
         let sample = work(job, &mut || start(&mut lines))?;
         say(&serde_json::to_string(&sample)?)?;
     }

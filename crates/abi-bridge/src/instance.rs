@@ -102,8 +102,8 @@ impl Instance {
     /// Has the guest answer a request, by the export of a method.
     ///
     /// # Errors
-    /// A trap of the guest, a call that took too long, or a response that is none; the instance is not to be
-    /// called again.
+    /// A trap of the guest, a call that took too long, or an invalid response; the instance must not be called
+    /// again.
     pub(super) async fn respond(&mut self, method: &str, request: Bytes, session: Option<String>) -> Result<Answer> {
         let state = self.store.data_mut();
         state.payload = request.into();
@@ -113,7 +113,7 @@ impl Instance {
         self.call("finalizeRequest", &request).await?;
         self.call("sendResponse", &response).await?;
         let decoded = Response::decode(&self.store.data().received);
-        let decoded = decoded.map_err(|error| Error::msg(format!("its response is none: {error}")))?;
+        let decoded = decoded.map_err(|error| Error::msg(format!("its response is invalid: {error}")))?;
         self.call("finalizeResponse", &response).await?;
         let CurrentSession { id, began, .. } = std::mem::take(&mut self.store.data_mut().session);
         self.rest();

@@ -17,7 +17,7 @@ impl Call<'_, '_> {
         Error::msg(format!("`{}`: {what}", self.name))
     }
 
-    /// A trap for a payload that is none.
+    /// A trap for an invalid payload.
     pub(super) fn bad_payload(&self, error: &PayloadError) -> Error {
         self.misuse(error)
     }

@@ -73,17 +73,17 @@ impl fmt::Display for Shape {
     }
 }
 
-/// Why a module is no guest of this ABI.
+/// Why a module is not a guest of this ABI.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// An instance does not start.
     #[error("it does not start: {0:#}")]
     Start(wasmtime::Error),
-    /// It is no valid WebAssembly.
+    /// It is not valid WebAssembly.
     #[error("it does not compile: {0:#}")]
     Compile(wasmtime::Error),
-    /// It imports a call of the ABI in a form that is none of its.
+    /// It imports a call of the ABI with a type that the ABI does not have.
     #[error("it imports `{module}.{name}` as {found}, which the pointer-payload ABI has as {expected}")]
     ImportType {
         /// The import's module.

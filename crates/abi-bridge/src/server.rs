@@ -168,7 +168,7 @@ impl Server {
                 with_session(response, began_session.as_deref(), secure)
             }
             Ok(None) => plain(StatusCode::SERVICE_UNAVAILABLE, "this server is stopping; try again"),
-            Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the guest has too much to do; try again later"),
+            Err(_) => plain(StatusCode::SERVICE_UNAVAILABLE, "the guest is overloaded; try again later"),
         }
     }
 

@@ -57,7 +57,7 @@ fn check(data: &str) -> Result<(), String> {
     }
     match serde_json::from_str::<IgnoredAny>(data) {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("the session's data is no JSON: {error}")),
+        Err(error) => Err(format!("the session's data is not valid JSON: {error}")),
     }
 }
 
@@ -66,7 +66,7 @@ pub(super) fn cookie_of(headers: &HeaderMap) -> Option<String> {
     cookies(headers).find(|cookie| cookie.name() == COOKIE).map(|cookie| cookie.value().to_owned())
 }
 
-/// The cookies of a request; those that are none by RFC 6265 are passed over.
+/// The cookies of a request; those that RFC 6265 does not allow are skipped.
 pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
     let fields = headers.get_all(header::COOKIE).iter().filter_map(|field| str::from_utf8(field.as_bytes()).ok());
     fields.flat_map(Cookie::split_parse).flatten()
@@ -104,15 +104,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_session_data_is_refused_and_changes_nothing() {
+    fn invalid_session_data_is_refused_and_changes_nothing() {
         let sessions = Sessions::default();
         let made = sessions.create("1".to_owned()).unwrap();
         let whole = format!("\"{}\"", "a".repeat(MAX_DATA - 2));
         for (data, said) in [
             (format!("{whole} "), "the session's data has 65537 bytes; the limit is 65536"),
-            ("{".to_owned(), "the session's data is no JSON"),
-            (String::new(), "the session's data is no JSON"),
-            ("1 2".to_owned(), "the session's data is no JSON"),
+            ("{".to_owned(), "the session's data is not valid JSON"),
+            (String::new(), "the session's data is not valid JSON"),
+            ("1 2".to_owned(), "the session's data is not valid JSON"),
         ] {
             assert!(sessions.create(data.clone()).unwrap_err().starts_with(said));
             assert!(sessions.set(&made.id, data).unwrap_err().starts_with(said));

@@ -74,7 +74,7 @@ pub(crate) fn websocket_close(id: SocketId) {
     host::websocket_close();
 }
 
-/// A payload that was read is what the ABI says, or the host is none of this ABI, and nothing can be done.
+/// An invalid payload means that the host does not implement this ABI, and the guest cannot go on.
 fn or_trap<T>(decoded: Result<T, PayloadError>) -> T {
     decoded.unwrap_or_else(|_| wasm32::unreachable())
 }

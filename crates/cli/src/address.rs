@@ -166,7 +166,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Reads the path of a file. A URL is no path of one.
+/// Reads the path of a file. A URL is refused, unless a file has this name.
 pub(crate) fn file() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().try_map(|path| match path.to_str().and_then(scheme) {
         Some(scheme) if !path.exists() => {

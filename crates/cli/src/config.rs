@@ -154,7 +154,7 @@ fn from_toml(settings: &mut Settings, text: &str) -> anyhow::Result<()> {
 /// What is wrong where, without the line itself, which may hold a password.
 fn not_toml(error: &toml::de::Error, text: &str) -> anyhow::Error {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    anyhow!("line {} is no TOML: {}", before.matches('\n').count() + 1, error.message())
+    anyhow!("line {} is not valid TOML: {}", before.matches('\n').count() + 1, error.message())
 }
 
 /// A value as the texts that flags would have: a list has one for each element, where the setting may be repeated.
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_none_is_told_by_its_path() {
+    fn the_error_of_a_missing_file_names_its_path() {
         let folder = tempfile::tempdir().unwrap();
         let large = folder.path().join("large.toml");
         std::fs::write(&large, vec![b'#'; MAX_CONFIG + 1]).unwrap();
@@ -293,7 +293,7 @@ mod tests {
             assert!(!why.contains("secret"), "{why}");
         }
         let parsed = Test::try_parse_from(["test", "--proxy", "socks4://me:secret@proxy"]);
-        let error = parsed.err().expect("it is no proxy");
+        let error = parsed.err().expect("it is not a proxy");
         let why = error.render().to_string();
         assert!(why.contains("http://host:port") && !why.contains("secret"), "{why}");
         assert_eq!(error.exit_code(), 2);

@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
     /// Serve wss:// with a temporary certificate authority, and print the path of its certificate
     #[arg(long)]
     tls: bool,
-    /// An origin whose pages may connect, in addition to the server's own; without it, all may
+    /// An origin whose pages may connect, in addition to the server's own; by default, any may
     #[arg(long, value_name = "ORIGIN", value_parser = config::checked(ALLOW_ORIGIN))]
     allow_origin: Vec<String>,
 }

@@ -46,7 +46,7 @@ impl Guest {
         } else if bytes.trim_ascii_start().starts_with(b"(") {
             bail!("{shown} is not WebAssembly, but its text: make a binary of it with `wasm-tools parse`")
         } else {
-            bail!("{shown} is not WebAssembly: it is no component, no module, and nothing whole that `compile` wrote")
+            bail!("{shown} is not WebAssembly: it is not a component, a module or a complete file that `compile` wrote")
         }
     }
 

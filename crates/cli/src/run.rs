@@ -47,13 +47,13 @@ pub(crate) struct Arguments {
     args: Vec<String>,
     #[command(flatten)]
     environment: Environment,
-    /// Time limit for the guest; without it, there is none
+    /// Time limit for the guest; by default, it may run forever
     #[arg(long, value_name = "DURATION", value_parser = parse_time_limit)]
     timeout: Option<Duration>,
-    /// Limit of the guest's memory, including its tables, such as 64MiB; without it, only that of Wasm
+    /// Limit of the guest's memory, including its tables, such as 64MiB; by default, only WebAssembly's own
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     memory_limit: Option<usize>,
-    /// Allow the guest's HTTP requests to destinations that `--allow` grants; without it, all are denied
+    /// Allow the guest's HTTP requests to destinations that `--allow` grants; by default, all are denied
     #[arg(long)]
     allow_http: bool,
     #[command(flatten)]

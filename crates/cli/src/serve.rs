@@ -52,7 +52,7 @@ pub(crate) struct Arguments {
     /// Limit of the memory of each instance
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
     memory_limit: usize,
-    /// File for the guest's stores; without it, they are in memory
+    /// File for the guest's stores; by default, they are in memory
     #[arg(long, value_name = "FILE", value_parser = address::file())]
     store: Option<PathBuf>,
     #[command(flatten)]

@@ -193,7 +193,7 @@ async fn what_a_client_does_not_read_is_not_left_with_the_kernel() {
 }
 
 #[tokio::test]
-async fn what_is_no_upgrade_is_answered_as_http() {
+async fn a_request_that_is_not_an_upgrade_is_answered_as_http() {
     let (at, _accepted) = serve(&endpoint(&[])).await;
     let mut tcp = TcpStream::connect(at).await.unwrap();
     soon(tcp.write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")).await.unwrap();

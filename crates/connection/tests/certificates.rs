@@ -79,7 +79,7 @@ async fn a_certificate_of_a_trusted_authority_names_the_server_and_is_valid_now(
 }
 
 #[tokio::test]
-async fn a_leaf_is_no_authority() {
+async fn a_leaf_is_not_an_authority() {
     let authority = Authority::new("known");
     let (leaf, leaf_key) = authority.issue(&["example.com"], |params| params.is_ca = IsCa::ExplicitNoCa);
     let trusted = authority.file("leaf.pem");

@@ -111,7 +111,7 @@ async fn a_certificate_that_is_not_accepted_is_told_with_cause_and_remedy() {
         assert!(text.starts_with("TLS with localhost: ") && text.contains(cause) && text.contains(remedy), "{text}");
     }
 
-    // A signature that is none.
+    // An invalid signature.
     let (certificate, key) = issue(|_| {});
     let mut der = certificate.der().to_vec();
     *der.last_mut().unwrap() ^= 1;
@@ -311,11 +311,11 @@ fn a_pem_file_that_cannot_be_used_is_told_by_its_setting_and_path() {
         (&[("ca-cert", &missing)], ("ca-cert", &missing), "it cannot be read"),
         (&[("ca-cert", &key)], ("ca-cert", &key), "it has PRIVATE KEY"),
         (&[("client-cert", &damaged), ("client-key", &key)], ("client-cert", &damaged), "the certificate is damaged"),
-        (&[("client-cert", &key), ("client-key", &key)], ("client-cert", &key), "there is no certificate in it"),
+        (&[("client-cert", &key), ("client-key", &key)], ("client-cert", &key), "the file has no certificate"),
         (
             &[("client-cert", &certificate), ("client-key", &certificate)],
             ("client-key", &certificate),
-            "there is no private key in it: it has CERTIFICATE",
+            "the file has no private key: it has CERTIFICATE",
         ),
         (
             &[("client-cert", &certificate), ("client-key", &other_key)],

@@ -30,7 +30,7 @@ pub struct Request {
 /// The body of a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Body {
-    /// There is none.
+    /// The request has no body.
     #[default]
     None,
     /// Text.

@@ -19,7 +19,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// The payload that tells a guest of its session, or that there is none.
+    /// The payload that tells a guest its session, or that it has none.
     pub fn encode(session: Option<&Session>, generation: Generation) -> Bytes {
         let mut payload = BytesMut::new();
         match (generation, session) {

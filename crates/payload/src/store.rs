@@ -43,7 +43,7 @@ impl StoreCall {
     /// Reads what `store` followed by this name takes: `Count`, `Delete` and so on.
     ///
     /// # Errors
-    /// [`PayloadError`] for other bytes, and for a name that is none of these.
+    /// [`PayloadError`] for other bytes, and for another name.
     pub fn decode(name: &str, payload: &[u8]) -> Result<Self, PayloadError> {
         let mut reader = Reader::new(payload);
         let call = match name {

@@ -162,7 +162,7 @@ proptest! {
     }
 
     #[test]
-    fn a_payload_that_is_cut_is_none(response in response(), message in message(), cut in 1usize..16) {
+    fn a_truncated_payload_is_invalid(response in response(), message in message(), cut in 1usize..16) {
         let payload = response.encode();
         prop_assert!(Response::decode(&payload[..payload.len().saturating_sub(cut)]).is_err());
         let payload = whole(message, Dialect::Shipped);

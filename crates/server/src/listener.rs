@@ -65,8 +65,8 @@ impl Listener {
     }
 
     /// Serves HTTP until `stop` turns true, or its sender is gone. Then nothing is accepted any more, requests that have
-    /// begun are answered, and it returns once all clients are gone, at the latest after 10 s. A WebSocket is no client of
-    /// it once it is upgraded: the service closes it. Dropping the future drops every client at once.
+    /// begun are answered, and it returns once all clients are gone, at the latest after 10 s. An upgraded
+    /// WebSocket does not count as a client: the service closes it. Dropping the future drops every client at once.
     ///
     /// # Errors
     /// [`ServeError::Accept`].

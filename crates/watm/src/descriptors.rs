@@ -100,7 +100,7 @@ impl Descriptors {
     /// Sends what was written to any stream, as far as its peer reads.
     pub(super) fn poll_send(&mut self, cx: &mut Context<'_>) {
         self.streams().for_each(|(_, stream)| {
-            // Not ready is no news: a stream that is full then wakes it.
+            // `Pending` changes nothing: a full stream wakes the task later.
             let _ = stream.poll_send(cx);
         });
         self.poll_resets(cx);

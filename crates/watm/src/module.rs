@@ -31,18 +31,18 @@ pub struct Roles {
     pub relay: bool,
 }
 
-/// Why a module is no transport.
+/// Why a module is not a transport.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// It is no valid WebAssembly.
+    /// It is not valid WebAssembly.
     #[error("it does not compile: {0:#}")]
     Compile(wasmtime::Error),
     /// It is one of a later version.
     #[error("it is a transport of a later version of WATM (it has `{0}`), and this host runs v0: build it for v0")]
     Newer(String),
     /// It lacks something, or has it otherwise: everything that is wrong, in order.
-    #[error("it is no transport of WATM v0: {}", .0.join("; "))]
+    #[error("it is not a transport of WATM v0: {}", .0.join("; "))]
     Invalid(Vec<String>),
 }
 

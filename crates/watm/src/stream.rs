@@ -270,7 +270,7 @@ impl Stream {
     }
 
     fn poll_send_discarding(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Not ready is no news: sending decides.
+        // `Pending` changes nothing: sending decides.
         let _ = self.poll_discard(cx);
         self.poll_send(cx)
     }

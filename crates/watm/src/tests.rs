@@ -245,7 +245,7 @@ fn a_module_is_told_all_that_it_lacks() {
             (import "wasi_snapshot_preview1" "fd_read" (func (param i32)))
             (func (export "_water_init")) (func (export "_water_worker") (result i32) (i32.const 0)))"#,
     ) else {
-        panic!("it is no transport")
+        panic!("the module must not load as a transport")
     };
     for part in [
         "`env.host_dial` as () -> i64, which is () -> i32",

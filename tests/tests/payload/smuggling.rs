@@ -154,7 +154,7 @@ async fn an_unread_body_is_not_the_next_request() {
     let large = SMUGGLED.repeat(2000);
     let bytes = format!("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{large}", large.len());
     assert_eq!(statuses(&serving, bytes.as_bytes()).await, [413]);
-    // The refusal of an upgrade is no upgrade.
+    // A refused upgrade leaves the connection HTTP.
     for fields in ["Upgrade: h2c\r\nConnection: Upgrade\r\n", "Upgrade: websocket\r\nConnection: Upgrade\r\n"] {
         let bytes = format!("POST / HTTP/1.1\r\nHost: h\r\n{fields}{length}\r\n{SMUGGLED}");
         let last = "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";

@@ -150,7 +150,7 @@ async fn settings_that_cannot_be_used_refuse_the_workload() {
         panic!("a bad value in a component's configuration was taken")
     };
     assert!(format!("{error:#}").contains("`keepalive` cannot be \"maybe\": "), "{error:#}");
-    assert_eq!(host.plugin.metrics().count(), 0, "a workload that was refused is none");
+    assert_eq!(host.plugin.metrics().count(), 0, "a refused workload is not counted");
 }
 
 #[tokio::test]

@@ -107,10 +107,10 @@ async fn body_of(stated: Option<&str>, bytes: Bytes) -> Result<Body, Refused> {
         ("multipart/form-data", _) => form(full, bytes)
             .await
             .map(Body::Form)
-            .map_err(|error| bad(format!("the request's body is no form of the type {full:?}: {error}"))),
+            .map_err(|error| bad(format!("the request's body is not a valid form of the type {full:?}: {error}"))),
         (json, Ok(text)) if json == "application/json" || json.ends_with("+json") => Ok(Body::Json(text.to_owned())),
         (json, Err(error)) if json == "application/json" || json.ends_with("+json") => {
-            Err(bad(format!("the request's body is no JSON, which is UTF-8: {error}")))
+            Err(bad(format!("the request's body is not valid JSON, which must be UTF-8: {error}")))
         }
         ("text/plain", Ok(text)) if is_utf8(parameters) => Ok(Body::Text(text.to_owned())),
         (_, Ok(text)) if stated.is_none() => Ok(Body::Text(text.to_owned())),
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(read(head(), &b"\xFF"[..]).unwrap().body, blob("application/octet-stream", b"\xFF"));
         for stated in ["application/json", "application/json; charset=utf-8", "application/problem+JSON"] {
             assert_eq!(body(stated, "{}"), Body::Json("{}".to_owned()));
-            assert!(reason(read(post(stated), &b"\xFF"[..])).starts_with("the request's body is no JSON"));
+            assert!(reason(read(post(stated), &b"\xFF"[..])).starts_with("the request's body is not valid JSON"));
         }
         let form =
             Body::Form(owned(&[("a", "1"), ("b", " &é")]).into_iter().map(|(n, v)| (n, Field::Text(v))).collect());
@@ -276,7 +276,10 @@ mod tests {
             ("multipart/form-data; boundary=B", "--B\r\nContent-Disposition: form-data\r\n\r\n\r\n--B--"),
         ] {
             let said = said(stated, sent);
-            assert!(said.starts_with(&format!("the request's body is no form of the type {stated:?}: ")), "{said}");
+            assert!(
+                said.starts_with(&format!("the request's body is not a valid form of the type {stated:?}: ")),
+                "{said}"
+            );
         }
     }
 

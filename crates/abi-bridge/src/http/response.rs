@@ -84,7 +84,7 @@ fn value(what: &str, text: &str) -> Result<HeaderValue, String> {
 /// The fields of a JSON object: text, numbers, booleans, and lists of these, which are fields of one name.
 fn fields(json: &str) -> Result<HeaderMap, String> {
     let members: Map<String, Value> =
-        serde_json::from_str(json).map_err(|error| format!("the headers are no JSON object: {error}"))?;
+        serde_json::from_str(json).map_err(|error| format!("the headers are not a JSON object: {error}"))?;
     let mut fields = HeaderMap::new();
     for (name, member) in members {
         let field = HeaderName::try_from(&name).map_err(|_| format!("no header field can have the name {name:?}"))?;
@@ -200,7 +200,7 @@ mod tests {
             let expected = format!("the header field {own:?} is the host's to write; leave it out");
             assert_eq!(said(text(200, json!({own: 1}))), expected);
         }
-        assert!(said(text(200, json!([]))).starts_with("the headers are no JSON object"));
+        assert!(said(text(200, json!([]))).starts_with("the headers are not a JSON object"));
         assert_eq!(said(text(200, json!({"a b": 1}))), r#"no header field can have the name "a b""#);
         assert!(said(text(200, json!({"a": "\r\n"}))).contains(r#"the header field "a" is "\r\n""#));
         for member in [json!(null), json!({}), json!([[1]])] {

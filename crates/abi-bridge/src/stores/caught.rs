@@ -1,4 +1,4 @@
-//! Panics of the database. It panics on some damaged pages, which are an error of the file and none of this program.
+//! Panics of the database. It panics on some damaged pages, which is an error of the file, not of this program.
 
 use std::{
     any::Any,

@@ -84,7 +84,7 @@ impl EmbeddedStores {
     /// changed is on disk when the call returns. A file is read whole and checked first: a damaged one is left as it is.
     ///
     /// # Errors
-    /// [`OpenError`] if the file cannot be read and written, is damaged or no store, or is open elsewhere.
+    /// [`OpenError`] if the file cannot be read and written, is damaged, is not a store, or is open elsewhere.
     pub fn file(path: &Path) -> Result<Self, OpenError> {
         Ok(EmbeddedStores { database: RwLock::new(Some(open(path)?)), path: Some(path.to_owned()), limit: None })
     }
@@ -107,7 +107,7 @@ impl EmbeddedStores {
                 Some(Err(Failure::Closed)) | None => self.open_again()?,
             }
         }
-        Err(StoreError::Unknown("the disk fails again and again".to_owned()))
+        Err(StoreError::Unknown(format!("the disk failed {ATTEMPTS} times in a row")))
     }
 
     fn open_again(&self) -> Result<(), StoreError> {
@@ -156,7 +156,7 @@ fn why_not_opened(error: DatabaseError) -> String {
             "another process has it open; stop that process or name another file".to_owned()
         }
         DatabaseError::Storage(StorageError::Io(error)) if error.kind() == ErrorKind::InvalidData => {
-            "it is no store; name another file".to_owned()
+            "it is not a store; name another file".to_owned()
         }
         DatabaseError::Storage(StorageError::Io(error)) => error.to_string(),
         DatabaseError::Storage(StorageError::Corrupted(why)) => damaged(&why),
@@ -280,9 +280,9 @@ impl Stores for EmbeddedStores {
 
 /// Why something with the database failed.
 enum Failure {
-    /// The call is at fault.
+    /// The call is invalid.
     Store(StoreError),
-    /// The disk is.
+    /// The disk failed.
     Disk(String),
     /// An error of the disk came before.
     Closed,

@@ -97,7 +97,7 @@ fn limited(what: &str, json: &str) -> Result<(), StoreError> {
 
 fn object(what: &str, json: &str) -> Result<Map<String, Value>, StoreError> {
     limited(what, json)?;
-    serde_json::from_str(json).map_err(|error| StoreError::Invalid(format!("{what} is no JSON object: {error}")))
+    serde_json::from_str(json).map_err(|error| StoreError::Invalid(format!("{what} is not a JSON object: {error}")))
 }
 
 /// Equality of JSON, to which 1 and 1.0 are one number.

@@ -170,13 +170,13 @@ fn a_document_without_an_id_gets_one_of_its_own() {
 fn what_is_wrong_with_a_document_is_said() {
     let stores = stores();
     let said = |document: &str| invalid(stores.call("s", &StoreCall::Insert(document.to_owned())));
-    assert!(said("{").contains("no JSON object"));
-    assert!(said("[]").contains("no JSON object"));
+    assert!(said("{").contains("not a JSON object"));
+    assert!(said("[]").contains("not a JSON object"));
     assert!(said(r#"{"id":1}"#).contains("the document's id is 1, not a string"));
     assert!(said(r#"{"id":""}"#).contains("the id is empty"));
     assert!(said(&format!(r#"{{"id":"{}"}}"#, "i".repeat(1025))).contains("the id has 1025 bytes; the limit is 1024"));
     assert!(said(&format!(r#"{{"a":"{}"}}"#, "a".repeat(1024 * 1024))).contains("the limit is 1048576"));
-    assert!(said(&"[".repeat(100_000)).contains("no JSON object"));
+    assert!(said(&"[".repeat(100_000)).contains("not a JSON object"));
     // Within the limit as it comes, over it as it is kept.
     assert!(said(&format!(r#"{{"a":[{}1E9]}}"#, "1E9,".repeat(200_000))).contains("the limit is 1048576"));
     insert(&stores, json!({"id": "a"})).unwrap();
@@ -286,13 +286,13 @@ fn a_file_is_locked_and_stays() {
 }
 
 #[test]
-fn a_file_that_is_no_store_is_left_alone() {
+fn a_file_that_is_not_a_store_is_left_alone() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("notes");
     for content in [b"my notes".to_vec(), vec![b'x'; 100_000]] {
         fs::write(&path, &content).unwrap();
         let said = refusal(&path);
-        assert!(said.contains("it is no store; name another file"), "{said}");
+        assert!(said.contains("it is not a store; name another file"), "{said}");
         assert_eq!(fs::read(&path).unwrap(), content);
     }
     assert!(refusal(directory.path()).contains("directory"));

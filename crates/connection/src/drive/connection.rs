@@ -113,7 +113,7 @@ impl Connection {
         }
         let received = self.shared.wait(self.limits.receive_wait, |driver, _| driver.take_message()).await;
         if received.is_none() {
-            // A guest that asks again and again, and never waits, must let others have a turn.
+            // A guest that polls in a loop, and never waits, must yield to other tasks.
             consume_budget().await;
         }
         received.transpose()

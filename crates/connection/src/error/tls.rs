@@ -77,7 +77,7 @@ pub(crate) fn explain_rustls(error: &Error, side: Side) -> String {
             words(message)
         ),
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
-            format!("{peer} sent a TLS message out of order; its TLS library is at fault, so have it updated")
+            format!("{peer} sent a TLS message out of order; have its TLS library updated")
         }
         Error::PeerIncompatible(
             PeerIncompatible::ServerDoesNotSupportTls12Or13
@@ -386,7 +386,7 @@ mod tests {
     use rustls::{InconsistentKeys, OtherError, PeerMisbehaved};
     use std::sync::Arc;
 
-    /// Asserts that a text is no debug dump: no name of a variant, no field.
+    /// Asserts that a text is not a debug dump: it has no name of a variant, and no field.
     fn in_words(text: &str) {
         let dumped = |word: &str| {
             let humps =

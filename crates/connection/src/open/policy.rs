@@ -124,7 +124,7 @@ impl Policy {
         };
         match special(address) {
             Some(kind) if !granted_address => {
-                let why = format!("{kind} addresses need a rule that names them, whatever name leads there");
+                let why = format!("{kind} addresses need a rule that names them; a rule for a host name is not enough");
                 Err(Denial::of_address(address, port, &why))
             }
             _ if !granted_host => Err(Denial::of_address(address, port, "no rule names this address")),
@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_dns_cannot_have_is_no_rule() {
+    fn a_name_that_dns_cannot_have_is_not_a_rule() {
         let long = "a".repeat(64);
         let longest = [&long[1..]; 4].join(".");
         for (name, fault) in

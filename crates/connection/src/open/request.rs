@@ -186,7 +186,7 @@ fn check_subprotocols(subprotocols: &[String]) -> Result<(), Error> {
     let mut seen = HashSet::new();
     for name in subprotocols {
         if !is_token(name) {
-            return Err(Error::Protocol(format!("the subprotocol {name:?} is no token (RFC 7230 section 3.2.6)")));
+            return Err(Error::Protocol(format!("the subprotocol {name:?} is not a token (RFC 7230 section 3.2.6)")));
         }
         if !seen.insert(name) {
             return Err(Error::Protocol(format!("the subprotocol {name:?} is offered twice")));
@@ -226,7 +226,7 @@ fn reserved(field: &str) -> Option<&'static str> {
 fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, HeaderValue)>, Error> {
     let check = |(name, value): (String, String)| {
         let field = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| Error::Protocol(format!("{name:?} is no header name (RFC 9110 section 5.1)")))?;
+            .map_err(|_| Error::Protocol(format!("{name:?} is not a header name (RFC 9110 section 5.1)")))?;
         if let Some(why) = reserved(field.as_str()) {
             return Err(Error::Protocol(format!("the header {name:?} {why}")));
         }

@@ -227,7 +227,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "ORIGIN",
         default: None,
         help: "An origin whose pages may open WebSockets where this host accepts them, such as https://example.com, \
-               beside the host's own origin; `*` for all. Clients that send no Origin may always",
+               beside the host's own origin; `*` for all. A client that sends no Origin is always accepted",
         concerns: Concerns::Accepted,
         repeatable: true,
         apply: |s, v| list(v, |origin| origin.parse().map(|origin| s.allow_origin.push(origin))),

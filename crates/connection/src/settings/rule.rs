@@ -127,9 +127,9 @@ fn parse_name(text: &str) -> Result<String, RuleError> {
     match Host::parse(text) {
         Ok(Host::Domain(name)) => match name_fault(&name) {
             None => Ok(without_root(&name).to_owned()),
-            Some(fault) => Err(RuleError(format!("{text:?} is no host name: {fault}"))),
+            Some(fault) => Err(RuleError(format!("{text:?} is not a host name: {fault}"))),
         },
-        _ => Err(RuleError(format!("{text:?} is no host name"))),
+        _ => Err(RuleError(format!("{text:?} is not a host name"))),
     }
 }
 

@@ -189,7 +189,7 @@ pub(super) fn check_count(value: usize) -> Result<(), String> {
     if COUNT.contains(&value) { Ok(()) } else { Err(format!("write a whole number from {least} to {most}")) }
 }
 
-/// Reads a size as the settings do, for flags that are no settings: from 1 byte to 1 TiB.
+/// Reads a size as the settings do, for flags that are not settings: from 1 byte to 1 TiB.
 ///
 /// # Errors
 /// What is wrong, and what would be right.
@@ -198,7 +198,7 @@ pub fn parse_size(text: &str) -> Result<usize, String> {
     check_size(size).map(|()| size)
 }
 
-/// Reads a duration that limits something as the settings do, for flags that are no settings: from 1 ms to 365 days.
+/// Reads a duration that limits something as the settings do, for flags that are not settings: from 1 ms to 365 days.
 ///
 /// # Errors
 /// What is wrong, and what would be right.

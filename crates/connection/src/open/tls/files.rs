@@ -86,7 +86,7 @@ fn missing(what: &str, label: &str, command: &str, bytes: &[u8]) -> String {
         _ if labels.is_empty() => "it is not PEM".to_owned(),
         _ => format!("it has {}", labels.join(", ")),
     };
-    format!("there is no {what} in it: {found}; name a PEM file with BEGIN {label}")
+    format!("the file has no {what}: {found}; name a PEM file with BEGIN {label}")
 }
 
 fn explain(error: &pem::Error, bytes: &[u8]) -> String {
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_no_pem_file_is_told_in_words() {
+    fn a_file_that_is_not_pem_is_explained() {
         let long = [b"-----BEGIN CERTIFICATE-----\n".as_slice(), &[b'A'; 4096]].concat();
         for (content, certificate, key) in [
             (&b""[..], "it is empty", "it is empty"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_told_with_the_reason() {
+    fn a_path_that_is_not_a_file_is_explained() {
         let folder = tempfile::tempdir().unwrap();
         for path in [folder.path().to_owned(), folder.path().join("none")] {
             assert!(certificates(&path).unwrap_err().contains("it cannot be read: "), "{path:?}");

@@ -100,7 +100,7 @@ impl Tls {
 /// The process has installed no provider of cryptography, and there is none to fall back on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "there is no cryptography for TLS; install a rustls CryptoProvider first, or turn on the feature `ring` or `aws-lc-rs`"
+    "cryptography for TLS is missing; install a rustls CryptoProvider first, or turn on the feature `ring` or `aws-lc-rs`"
 )]
 pub struct NoCryptography;
 
