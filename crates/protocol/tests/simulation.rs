@@ -1,8 +1,9 @@
 //! Two ends talk over a pipe that delays, cuts into pieces and ends at random, in virtual time. Each seed is one run, and
-//! every run repeats exactly.
+//! every run repeats exactly. Messages are sent whole, in fragments, in pieces and frame by frame, and received whole, in
+//! pieces and frame by frame, whatever the other end does.
 //!
 //! Checked in each run: messages arrive in order, whole and once; without a fault none is lost; each end is reported once;
-//! memory stays bounded; and no wake-up is lost, because an application that has to wait tries again only when
+//! memory stays bounded, also where larger messages pass; and no wake-up is lost, because an application that has to wait tries again only when
 //! [`Connection::take_changes`] says so.
 //!
 //! `SIMULATION_SEEDS` sets how many seeds run, and `SIMULATION_SEED` runs a single one.
@@ -18,8 +19,9 @@ use std::{
     time::{Duration, Instant},
 };
 use websocket_protocol::{
-    CloseInfo, Config, Connection, Failure, Message, MessageRef, Role,
+    CloseInfo, Config, Connection, Failure, Message, MessageKind, MessageRef, Role,
     connection::{BATCH_DELAY, Outcome, ReceiveError, SendError, Sent, State},
+    frame::{Frame, Opcode},
 };
 
 const MAX_MESSAGE: usize = 200_000;
@@ -28,6 +30,29 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const QUICK: Duration = Duration::from_secs(25);
 /// The most that buffers may hold: unread messages, a message being assembled (16 times what has arrived), reads and output.
 const MAX_BUFFERED: usize = 2 * MAX_MESSAGE + (64 << 10) + 4 * (64 << 10) + 2 * MAX_MESSAGE;
+
+/// The most that they may hold at an end that sends and receives in pieces only, however large the messages are: the inbox and
+/// one fragment, what is read ahead of a fragment, reads, and output.
+const MAX_STREAMED: usize = 2 * (64 << 10) + 2 * (64 << 10) + 4 * (64 << 10) + 4 * (64 << 10);
+/// The size of a message that only passes in pieces.
+const LARGE_MESSAGE: usize = 2 << 20;
+
+/// How the ends of a run take their messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// As a whole.
+    Whole,
+    /// Each message in another way.
+    Mixed,
+    /// In pieces.
+    Pieces,
+}
+
+/// A message that an end is within.
+enum Progress {
+    Pieces(Vec<u8>),
+    Frames(Vec<u8>),
+}
 
 /// One direction of the transport.
 struct Pipe {
@@ -55,9 +80,15 @@ impl Pipe {
 /// One end: the connection, what its application does, and what its driver knows.
 struct End {
     connection: Connection,
+    style: Style,
     to_send: VecDeque<Message>,
     sent: Vec<Message>,
-    received: Vec<Message>,
+    /// `None` for a message whose rest was discarded.
+    received: Vec<Option<Message>>,
+    /// What is left of the message that is sent in parts, and what has arrived of the one that is received in parts.
+    sending: Option<Progress>,
+    receiving: Option<(MessageKind, Progress)>,
+    may_cancel: bool,
     /// The application waits until it is woken.
     send_waits: bool,
     receive_waits: bool,
@@ -74,20 +105,40 @@ struct End {
 }
 
 impl End {
-    fn new(role: Role, random: &mut StdRng, now: Instant) -> Self {
+    /// `styles` are its own and that of the other end.
+    fn new(
+        role: Role,
+        styles: [Style; 2],
+        largest: usize,
+        may_cancel: bool,
+        random: &mut StdRng,
+        now: Instant,
+    ) -> Self {
+        let style = styles[0];
         let mut config = Config::new(role);
+        config.streams = style != Style::Whole;
+        if random.random_bool(0.3) {
+            config.fragment_size = random.random_range(20 + largest / 500..20_000);
+        }
         config.max_message_size = MAX_MESSAGE;
-        config.inbound_buffer = random.random_range(1..64 << 10);
+        // A slow application that takes small pieces is done in time as well.
+        let least = if config.streams { 1 + largest / 200 } else { 1 };
+        config.inbound_buffer = random.random_range(least..64 << 10);
         config.keep_alive = Some(KEEP_ALIVE);
         let mut masks = StdRng::seed_from_u64(random.random());
         let connection = Connection::new(config, Box::new(move || masks.random()), now);
         let count = random.random_range(0..30);
+        let largest = if styles == [Style::Pieces; 2] { largest } else { largest.min(MAX_MESSAGE - 8) };
         End {
             timeout: connection.poll_timeout(),
             connection,
-            to_send: (0..count).map(|number| message(number, random)).collect(),
+            style,
+            to_send: (0..count).map(|number| message(number, largest, random)).collect(),
             sent: Vec::new(),
             received: Vec::new(),
+            sending: None,
+            receiving: None,
+            may_cancel,
             send_waits: false,
             receive_waits: false,
             busy_until: now,
@@ -111,7 +162,8 @@ impl End {
             self.may_read = true;
         }
         let buffered = self.connection.buffered();
-        assert!(buffered <= MAX_BUFFERED, "{buffered} bytes are buffered");
+        let most = if self.style == Style::Pieces { MAX_STREAMED } else { MAX_BUFFERED };
+        assert!(buffered <= most, "{buffered} bytes are buffered");
     }
 
     /// The application sends and receives until it has to wait or pauses; returns whether it did anything.
@@ -120,14 +172,15 @@ impl End {
         while now >= self.busy_until && !(self.has_ended || self.send_waits && self.receive_waits) {
             acted = true;
             if !self.send_waits && !self.has_closed && random.random_bool(0.5) {
-                self.send(now);
+                self.send(now, random);
             } else if !self.receive_waits {
-                self.receive();
+                self.receive(random);
             } else {
-                self.send(now);
+                self.send(now, random);
             }
             self.note_changes();
-            if random.random_bool(if self.is_slow { 0.3 } else { 0.02 }) {
+            let is_within = self.sending.is_some() || self.receiving.is_some();
+            if random.random_bool(if self.is_slow && !is_within { 0.3 } else { 0.02 }) {
                 self.busy_until = now + Duration::from_micros(random.random_range(1..100_000));
             }
         }
@@ -139,14 +192,50 @@ impl End {
         acted
     }
 
-    fn send(&mut self, now: Instant) {
+    fn send(&mut self, now: Instant, random: &mut StdRng) {
         let Some(message) = self.to_send.front() else {
             self.send_waits = true;
             return;
         };
-        match self.connection.send(MessageRef::from(message)) {
-            Poll::Ready(Ok(sent)) => {
-                self.sent.extend(self.to_send.pop_front());
+        let is_data = MessageRef::from(message).is_data();
+        let way = if is_data { random.random_range(0..4) } else { 0 };
+        let (connection, sending) = (&mut self.connection, &mut self.sending);
+        // Whether that was the end of the message.
+        let outcome = match sending {
+            None if self.style == Style::Pieces && is_data || self.style == Style::Mixed && way == 1 => {
+                connection.send_stream(kind(message)).map_ok(|()| {
+                    *sending = Some(Progress::Pieces(payload(message)));
+                    (false, Sent::Batched)
+                })
+            }
+            None if self.style == Style::Mixed && way == 2 => {
+                let mut rest = payload(message);
+                send_frame(connection, kind(message).opcode(), &mut rest, now, random).map_ok(|sent| {
+                    *sending = (!sent.0).then_some(Progress::Frames(rest));
+                    sent
+                })
+            }
+            None => connection.send(MessageRef::from(message)).map_ok(|sent| (true, sent)),
+            Some(Progress::Pieces(_)) if self.may_cancel && random.random_bool(0.01) => {
+                self.to_send.clear();
+                return connection.cancel_send(now);
+            }
+            Some(Progress::Pieces(rest)) => {
+                let count = rest.len().min(random.random_range(0..100_000));
+                let is_last = count == rest.len() && random.random_bool(0.8);
+                connection.send_piece(&rest[..count], is_last).map_ok(|(sent, pacing)| {
+                    rest.drain(..sent);
+                    (is_last && sent == count, pacing)
+                })
+            }
+            Some(Progress::Frames(rest)) => send_frame(connection, Opcode::Continuation, rest, now, random),
+        };
+        match outcome {
+            Poll::Ready(Ok((is_end, sent))) => {
+                if is_end {
+                    self.sending = None;
+                    self.sent.extend(self.to_send.pop_front());
+                }
                 if sent == Sent::BatchBegun {
                     self.flush_at.get_or_insert(now + BATCH_DELAY);
                 }
@@ -160,14 +249,83 @@ impl End {
         }
     }
 
-    fn receive(&mut self) {
-        match self.connection.receive() {
-            Poll::Ready(Ok(message)) => self.received.push(message),
+    fn receive(&mut self, random: &mut StdRng) {
+        let way = random.random_range(0..4);
+        let outcome = match self.receiving.take() {
+            None if self.style == Style::Pieces || self.style == Style::Mixed && way == 1 => {
+                self.connection.receive_stream().map_ok(|kind| match kind {
+                    Some(kind) => self.receiving = Some((kind, Progress::Pieces(Vec::new()))),
+                    None => self.received.push(self.connection.closure().received.clone().map(Message::Close)),
+                })
+            }
+            None if self.style == Style::Mixed && way == 2 => {
+                self.connection.receive_frame().map_ok(|frame| self.frame_received(frame, None))
+            }
+            None => self.connection.receive().map_ok(|message| self.received.push(Some(message))),
+            Some((_, Progress::Pieces(_))) if random.random_bool(0.02) => {
+                self.connection.discard_stream();
+                self.received.push(None);
+                return;
+            }
+            Some((kind, Progress::Pieces(mut data))) => match self.connection.receive_piece() {
+                Poll::Ready(Ok(piece)) => {
+                    data.extend_from_slice(&piece.data);
+                    if piece.is_last {
+                        self.received.push(Some(whole(kind, data)));
+                    } else {
+                        self.receiving = Some((kind, Progress::Pieces(data)));
+                    }
+                    return;
+                }
+                Poll::Pending => {
+                    self.receiving = Some((kind, Progress::Pieces(data)));
+                    Poll::Pending
+                }
+                Poll::Ready(Err(ReceiveError::Closed)) => return,
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            },
+            Some((kind, Progress::Frames(data))) => match self.connection.receive_frame() {
+                Poll::Ready(outcome) => {
+                    Poll::Ready(outcome.map(|frame| self.frame_received(frame, Some((kind, data)))))
+                }
+                Poll::Pending => {
+                    self.receiving = Some((kind, Progress::Frames(data)));
+                    Poll::Pending
+                }
+            },
+        };
+        match outcome {
+            Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(ReceiveError::Failed(failure))) => {
                 assert!(self.failure.replace(failure).is_none(), "a second failure was reported");
             }
             Poll::Ready(Err(_)) => self.has_ended = true,
             Poll::Pending => self.receive_waits = true,
+        }
+    }
+
+    /// `before` is what was received of the message.
+    fn frame_received(&mut self, frame: Frame, before: Option<(MessageKind, Vec<u8>)>) {
+        let keep = |before: Option<(MessageKind, Vec<u8>)>| before.map(|(kind, data)| (kind, Progress::Frames(data)));
+        let (kind, mut data) = match (frame.opcode, before) {
+            (Opcode::Ping, before) => {
+                self.receiving = keep(before);
+                return self.received.push(Some(Message::Ping(frame.payload)));
+            }
+            (Opcode::Pong, before) => return self.receiving = keep(before),
+            (Opcode::Close, _) => {
+                return self.received.push(self.connection.closure().received.clone().map(Message::Close));
+            }
+            (Opcode::Text, None) => (MessageKind::Text, Vec::new()),
+            (Opcode::Binary, None) => (MessageKind::Binary, Vec::new()),
+            (Opcode::Continuation, Some(before)) => before,
+            (opcode, _) => panic!("{opcode:?} is out of sequence"),
+        };
+        data.extend_from_slice(&frame.payload);
+        if frame.is_final {
+            self.received.push(Some(whole(kind, data)));
+        } else {
+            self.receiving = Some((kind, Progress::Frames(data)));
         }
     }
 
@@ -282,10 +440,10 @@ impl End {
     }
 }
 
-fn message(number: usize, random: &mut StdRng) -> Message {
+fn message(number: usize, largest: usize, random: &mut StdRng) -> Message {
     let size = match random.random_range(0..100) {
-        0 => random.random_range(0..MAX_MESSAGE - 8),
-        1..10 => random.random_range(0..5000),
+        0 => random.random_range(0..largest),
+        1..10 => random.random_range(0..5000.min(largest)),
         _ => random.random_range(0..100),
     };
     match random.random_range(0..10) {
@@ -295,8 +453,50 @@ fn message(number: usize, random: &mut StdRng) -> Message {
     }
 }
 
+fn kind(message: &Message) -> MessageKind {
+    if matches!(message, Message::Text(_)) { MessageKind::Text } else { MessageKind::Binary }
+}
+
+fn payload(message: &Message) -> Vec<u8> {
+    match message {
+        Message::Text(text) => text.clone().into_bytes(),
+        Message::Binary(data) => data.to_vec(),
+        other => panic!("{other:?} is sent whole"),
+    }
+}
+
+fn whole(kind: MessageKind, data: Vec<u8>) -> Message {
+    match kind {
+        MessageKind::Text => Message::Text(String::from_utf8(data).expect("text arrives as UTF-8")),
+        MessageKind::Binary => Message::Binary(data.into()),
+    }
+}
+
+/// Sends a frame with a part of `rest`; returns whether it is the last one.
+fn send_frame(
+    connection: &mut Connection,
+    opcode: Opcode,
+    rest: &mut Vec<u8>,
+    now: Instant,
+    random: &mut StdRng,
+) -> Poll<Result<(bool, Sent), SendError>> {
+    let count = rest.len().min(random.random_range(0..60_000));
+    let is_final = count == rest.len() && random.random_bool(0.8);
+    let frame = Frame { opcode, is_final, payload: rest[..count].to_vec().into() };
+    connection.send_frame(&frame, now).map_ok(|sent| {
+        rest.drain(..count);
+        (is_final, sent)
+    })
+}
+
 fn is_data(message: &&Message) -> bool {
     MessageRef::from(*message).is_data()
+}
+
+/// What was received of text and binary messages.
+fn data_received(end: &End) -> Vec<Option<&Message>> {
+    let is_data = |message: &Option<&Message>| message.is_none_or(|message| MessageRef::from(message).is_data());
+    end.received.iter().map(Option::as_ref).filter(is_data).collect()
 }
 
 /// Runs one seed to its end.
@@ -304,11 +504,17 @@ fn run(seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let start = Instant::now();
     let mut now = start;
-    let mut client = End::new(Role::Client, &mut random, now);
-    let mut server = End::new(Role::Server, &mut random, now);
-    let capacity = random.random_range(1..128 << 10);
-    let (mut up, mut down) = (Pipe::new(capacity, now), Pipe::new(capacity, now));
     let faulty = random.random_bool(0.5);
+    let styles = match random.random_range(0..10) {
+        0 => [Style::Pieces; 2],
+        _ => [(); 2].map(|()| if random.random_bool(0.5) { Style::Mixed } else { Style::Whole }),
+    };
+    let capacity = random.random_range(1..128 << 10);
+    // It passes in time.
+    let largest = LARGE_MESSAGE.min(200 * capacity);
+    let mut client = End::new(Role::Client, styles, largest, faulty, &mut random, now);
+    let mut server = End::new(Role::Server, [styles[1], styles[0]], largest, faulty, &mut random, now);
+    let (mut up, mut down) = (Pipe::new(capacity, now), Pipe::new(capacity, now));
     // When the transport breaks, or is silent from then on.
     let fault_at = now + Duration::from_micros(random.random_range(0..400_000));
     let is_silent = random.random_bool(0.3);
@@ -325,9 +531,7 @@ fn run(seed: u64) {
         }
         // The client closes in order once everything has arrived at both ends.
         let all = client.sent.len() == expected[0] && server.sent.len() == expected[1];
-        let arrived = |end: &End, from: &End| {
-            end.received.iter().filter(is_data).count() == from.sent.iter().filter(is_data).count()
-        };
+        let arrived = |end: &End, from: &End| data_received(end).len() == from.sent.iter().filter(is_data).count();
         if !client.has_closed && all && arrived(&client, &server) && arrived(&server, &client) {
             client.has_closed = true;
             client.connection.close(Some(&CloseInfo { code: 1000, reason: Some("done".to_owned()) }), now);
@@ -357,10 +561,16 @@ fn run(seed: u64) {
         });
     }
     for (to, from) in [(&client, &server), (&server, &client)] {
-        let received = to.received.iter().filter(is_data).collect::<Vec<_>>();
+        let received = data_received(to);
         let sent = from.sent.iter().filter(is_data).collect::<Vec<_>>();
-        assert!(sent.starts_with(&received), "messages arrive in order, whole and once");
-        assert_eq!(to.connection.stats().received.messages, received.len() as u64);
+        let discarded = received.iter().filter(|message| message.is_none()).count();
+        // Of a message that was discarded, the end may be missing.
+        assert!(sent.len() + discarded >= received.len());
+        for (received, sent) in received.iter().zip(&sent) {
+            assert!(received.is_none_or(|received| received == *sent), "messages arrive in order, whole and once");
+        }
+        let messages = to.connection.stats().received.messages as usize;
+        assert!(messages <= received.len() && (messages == received.len() || faulty && discarded > 0));
         assert!(to.connection.closure().outcome.is_some());
         if !faulty {
             assert_eq!(
@@ -372,10 +582,11 @@ fn run(seed: u64) {
             );
             assert_eq!(to.connection.closure().outcome, Some(Outcome::Clean));
             assert!(to.failure.is_none());
-            assert!(matches!(to.received.last(), Some(Message::Close(_))), "the close frame comes last");
+            assert!(matches!(to.received.last(), Some(Some(Message::Close(_)))), "the close frame comes last");
             assert_eq!(to.connection.stats().keep_alive_pings, 0, "a wake-up was lost");
         } else if to.connection.closure().outcome != Some(Outcome::Clean) {
-            assert!(to.failure.is_some(), "a failure is reported");
+            // A close frame that could not be answered is reported as a message.
+            assert!(to.failure.is_some() || to.connection.closure().received.is_some(), "a failure is reported");
         }
     }
     if !faulty {

@@ -9,7 +9,7 @@ use std::{sync::Arc, task::Poll, time::Instant};
 
 impl Connection {
     /// Sends one message; a close frame is sent by [`Connection::close`]. `Pending` while the output holds
-    /// [`OUTPUT_BOUND`] bytes: nothing was sent, and [`Changes::callers`] says when to try again. Afterwards, do what
+    /// [`OUTPUT_BOUND`] bytes, or while another message is sent in parts: nothing was sent, and [`Changes::callers`] says when to try again. Afterwards, do what
     /// [`Sent`] says.
     ///
     /// # Errors
@@ -31,17 +31,17 @@ impl Connection {
         if let Err(error) = self.check_send(message) {
             return Poll::Ready(Err(error));
         }
-        if self.output.len() >= OUTPUT_BOUND {
+        let (length, is_data) = (message.len(), message.is_data());
+        if self.output.len() >= OUTPUT_BOUND || (is_data && self.outgoing.is_within_message()) {
             return Poll::Pending;
         }
         debug_assert!(self.pong.is_none(), "a pong waits only while the output is full");
-        let (length, is_data) = (message.len(), message.is_data());
+        let bytes = message.payload();
         if self.writer.is_fragmented(message) {
-            self.writer.message(message, &mut self.output);
+            self.write_fragments(message.opcode(), &bytes);
             self.stats.sent.add(message);
             return Poll::Ready(Ok(self.pacing.sent(is_data, self.output.len())));
         }
-        let bytes = message.payload();
         let mut payload = self.writer.begin(message.opcode(), &bytes, &mut self.output);
         if self.pacing.is_early(length) {
             payload.put(EARLY_PART, &mut self.output);
@@ -73,9 +73,17 @@ impl Connection {
     }
 
     fn check_send(&mut self, message: MessageRef<'_>) -> Result<(), SendError> {
+        if matches!(message, MessageRef::Close(_)) {
+            return Err(InvalidMessage::CloseFrame.into());
+        }
+        self.check_open()?;
+        Ok(message.check_sendable(self.config.max_message_size)?)
+    }
+
+    /// Checks that something may be sent.
+    pub(super) fn check_open(&mut self) -> Result<(), SendError> {
         match &mut self.phase {
-            _ if matches!(message, MessageRef::Close(_)) => Err(InvalidMessage::CloseFrame.into()),
-            Phase::Open(_) | Phase::Grace { .. } => Ok(message.check_sendable(self.config.max_message_size)?),
+            Phase::Open(_) | Phase::Grace { .. } => Ok(()),
             Phase::ReadOnly { error, is_reported: is_reported @ false, .. } => {
                 *is_reported = true;
                 Err(SendError::Write(Arc::clone(error)))
@@ -91,32 +99,50 @@ impl Connection {
         self.pacing.flush();
     }
 
-    /// The next message, in order; `Pending` while there is none, and [`Changes::callers`] says when to try again.
+    /// The next message, in order; `Pending` while there is none, or while another call is within a message, and
+    /// [`Changes::callers`] says when to try again.
     ///
     /// # Errors
     /// After every message: how the connection failed, once; then [`ReceiveError::Closed`].
     pub fn receive(&mut self) -> Poll<Result<Message, ReceiveError>> {
-        if let Some(message) = self.try_receive() {
-            return Poll::Ready(Ok(message));
-        }
-        // The application has answered what came before.
-        self.end_grace();
-        match &mut self.phase {
-            Phase::Ending { failure, .. } | Phase::Closed { failure } => {
-                Poll::Ready(Err(failure.take().map_or(ReceiveError::Closed, ReceiveError::Failed)))
-            }
-            _ => Poll::Pending,
+        match self.try_receive() {
+            Some(message) => Poll::Ready(Ok(message)),
+            None if self.is_within_message() => Poll::Pending,
+            None => self.nothing_left().map(Err),
         }
     }
 
     /// The next unread message; `None` when there is none. Unlike [`Connection::receive`], it does not signal that the
     /// application has answered the messages before.
     pub fn try_receive(&mut self) -> Option<Message> {
-        let message = self.inbox.pop()?;
-        if self.is_paused && self.inbox.bytes() <= self.config.inbound_buffer / 2 {
+        if self.is_within_message() {
+            return None;
+        }
+        let message = self.inbox.pop();
+        if message.is_some() {
+            self.taken();
+        } else {
+            self.claim_whole();
+        }
+        message
+    }
+
+    /// What a call returns that receives and finds nothing unread: the application has answered what came before.
+    pub(super) fn nothing_left(&mut self) -> Poll<ReceiveError> {
+        self.end_grace();
+        match &mut self.phase {
+            Phase::Ending { failure, .. } | Phase::Closed { failure } => {
+                Poll::Ready(failure.take().map_or(ReceiveError::Closed, ReceiveError::Failed))
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Something was taken out of the inbox: reading may go on.
+    pub(super) fn taken(&mut self) {
+        if self.is_paused && self.inbox.bytes() <= self.inbox_bound() / 2 {
             self.changes.driver = true;
         }
-        Some(message)
     }
 
     /// Begins the closing handshake unless it has begun; `None` sends a close frame without a code. Afterwards, write.
@@ -128,6 +154,9 @@ impl Connection {
     pub fn abandon(&mut self, info: &CloseInfo, now: Instant) {
         self.is_abandoned = true;
         self.inbox.clear();
+        if self.config.streams {
+            self.reader.discard_all();
+        }
         self.changes.driver = true;
         match &self.phase {
             Phase::Grace { .. } => self.end_grace(),
@@ -145,7 +174,7 @@ impl Connection {
         self.lose(Failure::Aborted);
     }
 
-    fn close_for(&mut self, initiator: Initiator, info: Option<&CloseInfo>, now: Instant) {
+    pub(super) fn close_for(&mut self, initiator: Initiator, info: Option<&CloseInfo>, now: Instant) {
         let close_by = now + self.config.close_timeout;
         let write_error = match &self.phase {
             Phase::Open(_) | Phase::Grace { .. } => None,

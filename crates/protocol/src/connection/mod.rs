@@ -9,7 +9,9 @@
 //!   [`Connection::wants_flush`], end this direction of it while [`Connection::wants_half_close`], and call
 //!   [`Connection::linger`] while [`Connection::wants_linger`].
 //! - **Time.** Call [`Connection::handle_timeout`] at [`Connection::poll_timeout`].
-//! - **The application** calls [`Connection::send`], [`Connection::receive`] and [`Connection::close`].
+//! - **The application** calls [`Connection::send`], [`Connection::receive`] and [`Connection::close`]. It may also send
+//!   and receive a message in pieces ([`Connection::send_piece`], [`Connection::receive_piece`]) or frame by frame
+//!   ([`Connection::send_frame`], [`Connection::receive_frame`]).
 //!
 //! After any of these calls, poll [`Connection::transmit`] and [`Connection::poll_timeout`] again, and act on
 //! [`Connection::take_changes`] and [`Connection::poll_event`].
@@ -27,17 +29,26 @@
 //! | the peer ends its direction | Closed | Closed | Closed | Closed | Closed, once the output is written | - |
 //! | reading fails | Closed | Closed | Closed | Closed | Closed | - |
 //! | writing fails | ReadOnly | Closed | - | stays, failure noted | Closed | - |
-//! | `send` | sent | sent | the write error once, then `Closed` error | `Closed` error | `Closed` error | `Closed` error |
+//! | `send`, `send_piece`, `send_frame` | sent | sent | the write error once, then `Closed` error | `Closed` error | `Closed` error | `Closed` error |
+//! | `cancel_send` after a part was sent | 1011, CloseSent | 1011, Ending | - | - | - | - |
 //! | `close` | CloseSent | sends the application's code, Ending | CloseSent | - | - | - |
 //! | `abandon` | CloseSent | sends the violation's code, Ending | Closed | - | - | - |
-//! | `receive` with nothing unread | waits | sends the violation's code, Ending | waits | waits | the failure once, then `Closed` error | the same |
+//! | `receive`, `receive_stream`, `receive_piece` and `receive_frame` with nothing unread | waits | sends the violation's code, Ending | waits | waits | the failure once, then `Closed` error | the same |
 //! | the timeout | a ping, later 1011 and Closed | sends the violation's code, Ending | Closed | Closed | Closed | - |
 //! | `abort` | Closed | Closed | Closed | Closed | Closed | - |
+//!
+//! # Messages in pieces and frames
+//!
+//! With [`Config::streams`], the application decides about each message when it takes it: [`Connection::receive`] takes it
+//! whole, [`Connection::receive_stream`] in pieces, and [`Connection::receive_frame`] frame by frame. They take what comes
+//! next in one common order, and wait while another one is within a message. Until one of them asks for it, at most
+//! [`STREAM_BUFFER`] bytes of a message are read ahead.
 
 mod calls;
 mod inbox;
 mod outcome;
 mod pacing;
+mod parts;
 mod phase;
 mod reading;
 #[cfg(test)]
@@ -47,6 +58,7 @@ mod writing;
 pub use inbox::MAX_UNREAD_CONTROLS;
 pub use outcome::{Closure, Failure, Initiator, Outcome, Stats, Traffic};
 pub use pacing::{BATCH_DELAY, OUTPUT_BOUND, Sent};
+pub use parts::{Piece, STREAM_BUFFER, STREAM_FRAGMENT};
 
 use crate::{
     InvalidMessage, RandomSource, Role, Violation,
@@ -55,6 +67,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use inbox::Inbox;
 use pacing::Pacing;
+use parts::{Outgoing, Taking};
 use phase::{Liveness, Phase};
 use std::{
     io,
@@ -83,6 +96,11 @@ pub struct Config {
     pub role: Role,
     /// Bytes of one assembled message, in both directions.
     pub max_message_size: usize,
+    /// Whether the application may receive messages in pieces and frame by frame. Otherwise every message is assembled as it
+    /// arrives.
+    pub streams: bool,
+    /// Bytes of one message that is sent or received in pieces.
+    pub max_stream_size: u64,
     /// Bytes of one frame, in both directions. Larger messages are sent in fragments.
     pub max_frame_size: usize,
     /// Bytes of one frame of a message that is sent. Larger messages are sent in fragments, and control frames may go
@@ -98,17 +116,26 @@ pub struct Config {
 
 impl Config {
     /// Messages up to 16 MiB, in frames of any size and sent as one frame each; 1 MiB of unread messages, a close timeout of
-    /// 10 s, and a keep-alive interval of 30 s.
+    /// 10 s, a keep-alive interval of 30 s, and no streams.
     pub fn new(role: Role) -> Self {
         Config {
             role,
             max_message_size: 16 << 20,
+            streams: false,
+            max_stream_size: u64::MAX,
             max_frame_size: usize::MAX,
             fragment_size: usize::MAX,
             inbound_buffer: 1 << 20,
             close_timeout: Duration::from_secs(10),
             keep_alive: Some(Duration::from_secs(30)),
         }
+    }
+}
+
+impl Config {
+    /// How much of a message is read ahead before it is decided how it is received.
+    fn hold(&self) -> usize {
+        self.inbound_buffer.clamp(1, STREAM_BUFFER)
     }
 }
 
@@ -188,6 +215,12 @@ pub struct Connection {
     is_paused: bool,
     /// Pings and pongs decoded since [`Connection::resume`].
     controls: u32,
+    /// How the application takes the message at the front of the inbox.
+    taking: Taking,
+    /// The message that the application sends in parts.
+    outgoing: Outgoing,
+    /// The end of a fragmented message, while the output is full.
+    queued: Bytes,
     /// The answer to the last ping, while the output is full (RFC 6455 section 5.5.3 lets it stand for earlier ones).
     pong: Option<Bytes>,
     /// The transport may still hold bytes that were written.
@@ -210,6 +243,8 @@ impl Connection {
     pub fn new(config: Config, random: RandomSource, now: Instant) -> Self {
         let mut limits = ReadLimits::new(config.max_message_size);
         limits.max_frame_size = config.max_frame_size;
+        limits.max_stream_size = config.max_stream_size;
+        limits.hold = config.streams.then(|| config.hold());
         let mut writer = MessageWriter::new(config.role, random, config.fragment_size.min(config.max_frame_size));
         let mut tag = [0; 8];
         tag.as_chunks_mut().0.fill_with(|| writer.frames().random());
@@ -225,6 +260,9 @@ impl Connection {
             inbox: Inbox::default(),
             is_paused: false,
             controls: 0,
+            taking: Taking::default(),
+            outgoing: Outgoing::default(),
+            queued: Bytes::new(),
             pong: None,
             unflushed: false,
             is_abandoned: false,
@@ -272,7 +310,7 @@ impl Connection {
 
     /// Bytes of memory that unread messages, the message being assembled, and the buffers hold.
     pub fn buffered(&self) -> usize {
-        self.inbox.bytes() + self.reader.reserved() + self.input.capacity() + self.output.capacity()
+        self.inbox.bytes() + self.reader.reserved() + self.input.capacity() + self.output.capacity() + self.queued.len()
     }
 
     /// The next event; `None` when there is none. At most one of each kind occurs in a connection's life.

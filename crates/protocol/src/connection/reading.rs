@@ -2,9 +2,15 @@
 
 use super::{
     CONTROL_BATCH, Connection, Failure, GRACE_PERIOD, Initiator, MAX_READ, MIN_READ, OUTPUT_BOUND, Outcome, READ_STEP,
+    inbox::Front,
     phase::{Liveness, Phase},
 };
-use crate::{CloseInfo, Message, MessageRef, Role, Violation, close::NO_STATUS, message::Unit};
+use crate::{
+    CloseInfo, Message, MessageRef, Role, Violation,
+    close::NO_STATUS,
+    frame::Frame,
+    message::{Claim, Unit},
+};
 use bytes::{BufMut, BytesMut, buf::Limit};
 use std::{io, sync::Arc, time::Instant};
 
@@ -36,7 +42,7 @@ impl Connection {
             // Asked twice: the borrow of a first answer would last through the other branch.
             return self.reader.read_in_place();
         }
-        self.input.reserve(if self.inbox.is_full(self.config.inbound_buffer) { MIN_READ } else { self.read_size });
+        self.input.reserve(if self.inbox.is_full(self.inbox_bound()) { MIN_READ } else { self.read_size });
         Some((&mut self.input).limit(usize::MAX))
     }
 
@@ -100,19 +106,34 @@ impl Connection {
                 self.is_paused = true;
                 return;
             }
-            self.is_paused = self.inbox.is_full(self.config.inbound_buffer) && self.reader.is_data_next(&self.input);
-            if self.is_paused || !self.decode_message(now) {
+            self.is_paused = self.inbox.is_full(self.inbox_bound()) && self.reader.is_data_next(&self.input);
+            if self.is_paused {
+                return;
+            }
+            if !self.decode_unit(now) {
+                self.is_paused = self.reader.is_stopped();
+                // A call may claim the message, or take a piece of it.
+                self.changes.callers |= matches!(self.reader.claimed(), Some(Claim::Open | Claim::Pieces));
                 return;
             }
         }
     }
 
-    /// Decodes one message, whatever the inbox holds; returns whether there was one, or a violation.
-    pub(super) fn decode_message(&mut self, now: Instant) -> bool {
+    /// Bytes of unread messages at which reading pauses: less of one whose end has not arrived.
+    pub(super) fn inbox_bound(&self) -> usize {
+        match self.inbox.front() {
+            Front::Incomplete(_) => self.config.hold(),
+            Front::Nothing | Front::Complete(_) | Front::Close => self.config.inbound_buffer,
+        }
+    }
+
+    /// Decodes one message or fragment, whatever the inbox holds; returns whether there was one, or a violation.
+    pub(super) fn decode_unit(&mut self, now: Instant) -> bool {
         match self.reader.next_unit(&mut self.input) {
             Ok(Some(Unit::Message(message))) => self.arrived(message, now),
-            // The reader's limits have it read every message whole.
-            Ok(Some(_) | None) => return false,
+            Ok(Some(Unit::Fragment { frame, size })) => self.fragment_arrived(frame, size),
+            Ok(Some(Unit::Discarded { size })) => self.ended(size),
+            Ok(None) => return false,
             Err(violation) => self.violated(violation, now),
         }
         true
@@ -137,6 +158,21 @@ impl Connection {
             self.stats.controls_dropped += u64::from(self.inbox.push(message));
             self.changes.callers = true;
         }
+    }
+
+    fn fragment_arrived(&mut self, fragment: Frame, size: u64) {
+        if fragment.is_final {
+            self.ended(size);
+        }
+        self.inbox.push_fragment(fragment);
+        self.changes.callers = true;
+    }
+
+    /// A message has arrived to its end that was not assembled.
+    fn ended(&mut self, size: u64) {
+        self.stats.received.messages += 1;
+        self.stats.received.bytes += size;
+        self.pacing.received_data();
     }
 
     fn close_arrived(&mut self, info: CloseInfo, now: Instant) {

@@ -1,6 +1,8 @@
 //! One test for each row of the table of phases and events, and virtual-time tests of keep-alive, closing, grace periods,
 //! batching and backpressure.
 
+mod parts;
+
 use super::{pacing::EARLY_PART, *};
 use crate::{
     CloseInfo, Message, MessageRef,
@@ -95,7 +97,10 @@ fn name(connection: &Connection) -> Name {
 /// A server's connection that has come to this phase, with everything written and every message received, but for the
 /// grace period: there, one message is unread.
 fn in_phase(phase: Name) -> Connection {
-    let mut connection = connection(Role::Server);
+    bring_to(connection(Role::Server), phase)
+}
+
+fn bring_to(mut connection: Connection, phase: Name) -> Connection {
     match phase {
         Open => {}
         Grace => {
@@ -123,7 +128,15 @@ fn in_phase(phase: Name) -> Connection {
 type Next = (Name, Vec<(Opcode, Vec<u8>)>);
 
 /// Applies `event` in each phase, and checks the phase that follows and the frames that are written.
-fn each_phase(mut event: impl FnMut(&mut Connection), expected: [Next; 6]) -> [Connection; 6] {
+fn each_phase(event: impl FnMut(&mut Connection), expected: [Next; 6]) -> [Connection; 6] {
+    each_phase_of(in_phase, event, expected)
+}
+
+fn each_phase_of(
+    in_phase: fn(Name) -> Connection,
+    mut event: impl FnMut(&mut Connection),
+    expected: [Next; 6],
+) -> [Connection; 6] {
     let mut expected = expected.into_iter();
     PHASES.map(|phase| {
         let mut connection = in_phase(phase);

@@ -5,7 +5,7 @@ use super::{
     phase::{HalfClose, Liveness, Phase},
 };
 use crate::{CloseInfo, MessageRef, close::NO_STATUS, frame::Opcode};
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::{io, sync::Arc, time::Instant};
 
 impl Connection {
@@ -22,8 +22,10 @@ impl Connection {
         self.output.advance(count);
         self.unflushed |= count > 0;
         if was_full && self.output.len() < OUTPUT_BOUND {
-            self.changes.callers = true;
+            // Between two fragments, if a message is sent in some.
             self.write_pong();
+            self.write_queued(OUTPUT_BOUND);
+            self.changes.callers |= self.queued.is_empty();
         }
         if self.output.is_empty() {
             // An idle connection holds no buffer.
@@ -108,14 +110,35 @@ impl Connection {
             self.closure.sent = None;
         }
         self.output = BytesMut::new();
+        self.queued = Bytes::new();
         self.pong = None;
         self.unflushed = false;
         self.pacing.release();
     }
 
+    /// Writes a message in fragments. Those that the output has no capacity for are queued, so that control frames may go
+    /// before them.
+    pub(super) fn write_fragments(&mut self, opcode: Opcode, payload: &[u8]) {
+        let first = self.writer.fragment(opcode, payload, true, &mut self.output);
+        let mut rest = &payload[first..];
+        while !rest.is_empty() && self.output.len() < OUTPUT_BOUND {
+            rest = &rest[self.writer.fragment(Opcode::Continuation, rest, true, &mut self.output)..];
+        }
+        self.queued = Bytes::copy_from_slice(rest);
+    }
+
+    /// Writes queued fragments until the output holds `most` bytes.
+    fn write_queued(&mut self, most: usize) {
+        while !self.queued.is_empty() && self.output.len() < most {
+            let count = self.writer.fragment(Opcode::Continuation, &self.queued, true, &mut self.output);
+            self.queued.advance(count);
+        }
+    }
+
     pub(super) fn write_close(&mut self, info: Option<&CloseInfo>) {
         // Nothing may follow the close frame.
         self.write_pong();
+        self.write_queued(usize::MAX);
         self.closure.sent = Some(info.cloned().unwrap_or(CloseInfo { code: NO_STATUS, reason: None }));
         match info {
             Some(info) => self.writer.message(MessageRef::Close(info), &mut self.output),
@@ -199,7 +222,7 @@ impl Connection {
             Phase::ReadOnly { until, .. } if self.is_paused => *until = now + self.config.close_timeout,
             Phase::CloseSent { .. } => {
                 // Messages that the full inbox had no capacity for, before nobody can decode them any more.
-                while matches!(self.phase, Phase::CloseSent { .. }) && self.decode_message(now) {}
+                while matches!(self.phase, Phase::CloseSent { .. }) && self.decode_unit(now) {}
                 self.lose(Failure::CloseTimeout);
             }
             Phase::ReadOnly { .. } | Phase::Ending { .. } | Phase::Closed { .. } => self.lose(Failure::CloseTimeout),

@@ -8,12 +8,13 @@ mod utf8;
 mod writer;
 
 pub use reader::{Claim, MessageReader, ReadLimits, Unit};
+pub(crate) use utf8::Utf8Check;
 pub use writer::MessageWriter;
 
 use crate::{
     CloseInfo,
-    close::MAX_REASON,
-    frame::{MAX_CONTROL_PAYLOAD, Opcode},
+    close::{MAX_REASON, NO_STATUS},
+    frame::{Frame, MAX_CONTROL_PAYLOAD, Opcode},
 };
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -75,9 +76,9 @@ pub enum InvalidMessage {
     #[error("{size} bytes are more than this connection's largest message, {limit} bytes")]
     TooLarge {
         /// The size of the message.
-        size: usize,
+        size: u64,
         /// The limit.
-        limit: usize,
+        limit: u64,
     },
     /// The payload of a ping or pong, of this many bytes, is over 125 bytes (RFC 6455 section 5.5).
     #[error("a ping or pong carries at most {MAX_CONTROL_PAYLOAD} bytes, not {0}")]
@@ -91,6 +92,29 @@ pub enum InvalidMessage {
     /// The reason of a close frame, of this many bytes, is over 123 bytes (RFC 6455 section 5.5).
     #[error("a close reason is at most {MAX_REASON} bytes of UTF-8, not {0}")]
     CloseReason(usize),
+    /// The payload of a close frame is not a close code and UTF-8 (RFC 6455 section 5.5.1).
+    #[error("a close frame carries nothing, or a close code and UTF-8 (RFC 6455 section 5.5.1)")]
+    ClosePayload,
+    /// The frame is over the size limit, both in bytes.
+    #[error("{size} bytes are more than this connection's largest frame, {limit} bytes")]
+    FrameTooLarge {
+        /// The size of the frame's payload.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Text that is sent in pieces or frames is not UTF-8 (RFC 6455 section 8.1).
+    #[error("a text message is UTF-8, and these bytes are not")]
+    Utf8,
+    /// A control frame is not final (RFC 6455 section 5.5).
+    #[error("a control frame is never fragmented (RFC 6455 section 5.5)")]
+    FragmentedControl,
+    /// A continuation frame without a message to continue (RFC 6455 section 5.4).
+    #[error("a continuation frame continues a message, and none has begun (RFC 6455 section 5.4)")]
+    StrayContinuation,
+    /// A text or binary frame before the message of the last one has ended (RFC 6455 section 5.4).
+    #[error("the message before has not ended; send continuation frames until one is final (RFC 6455 section 5.4)")]
+    NestedMessage,
 }
 
 impl<'a> From<&'a Message> for MessageRef<'a> {
@@ -169,6 +193,18 @@ impl Message {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// The one frame that carries this message.
+    pub(crate) fn into_frame(self) -> Frame {
+        let opcode = MessageRef::from(&self).opcode();
+        let payload = match self {
+            Message::Text(text) => text.into(),
+            Message::Binary(data) | Message::Ping(data) | Message::Pong(data) => data,
+            Message::Close(info) if info.code == NO_STATUS => Bytes::new(),
+            Message::Close(info) => info.payload().into(),
+        };
+        Frame { opcode, is_final: true, payload }
+    }
 }
 
 impl<'a> MessageRef<'a> {
@@ -218,7 +254,7 @@ impl<'a> MessageRef<'a> {
     pub fn check_sendable(&self, max_message_size: usize) -> Result<(), InvalidMessage> {
         match self {
             MessageRef::Text(_) | MessageRef::Binary(_) if self.len() > max_message_size => {
-                Err(InvalidMessage::TooLarge { size: self.len(), limit: max_message_size })
+                Err(InvalidMessage::TooLarge { size: self.len() as u64, limit: max_message_size as u64 })
             }
             MessageRef::Ping(data) | MessageRef::Pong(data) if data.len() > MAX_CONTROL_PAYLOAD => {
                 Err(InvalidMessage::LongControl(data.len()))

@@ -102,6 +102,11 @@ impl MessageWriter {
         count
     }
 
+    /// The size of a fragment, in bytes.
+    pub fn fragment_size(&self) -> usize {
+        self.fragment_size
+    }
+
     pub(crate) fn frames(&mut self) -> &mut FrameWriter {
         &mut self.frames
     }
