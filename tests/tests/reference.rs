@@ -77,11 +77,11 @@ fn errors(page: &mut String) {
 const LIMITS: [(&str, &[&str]); 18] = [
     ("connection/src/open/request.rs", &["MAX_REQUEST"]),
     ("connection/src/settings/rule.rs", &["MAX_NAME"]),
-    ("connection/src/open/head.rs", &["MAX_HEAD"]),
     ("connection/src/open/refusal.rs", &["MAX_BODY", "MAX_RAW_BODY", "BODY_WAIT"]),
     ("connection/src/open/dial.rs", &["ATTEMPT_DELAY"]),
     ("connection/src/settings/files.rs", &["PIPE_WAIT"]),
     ("connection/src/open/tls/files.rs", &["MAX_PEM"]),
+    ("protocol/src/handshake/mod.rs", &["MAX_HEAD"]),
     ("protocol/src/frame/mod.rs", &["MAX_CONTROL_PAYLOAD"]),
     ("protocol/src/connection/pacing.rs", &["OUTPUT_BOUND", "BATCH_DELAY"]),
     ("protocol/src/connection/inbox.rs", &["MAX_UNREAD_CONTROLS"]),

@@ -8,7 +8,7 @@
 //! | [`message`] | assembles frames into messages, and writes messages as frames |
 //! | [`close`] | close codes (RFC 6455 section 7.4) |
 //! | [`deflate`] | compresses messages (RFC 7692): negotiation, compressor, inflater |
-//! | [`handshake`] | the key and the accept value of the opening handshake |
+//! | [`handshake`] | the opening handshake of both roles (RFC 6455 section 4) |
 //! | [`connection`] | the state of one open connection: reading ahead, pings, keep-alive, closing, violations, batching |
 //!
 //! Two ends that talk in memory:

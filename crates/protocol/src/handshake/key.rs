@@ -19,6 +19,13 @@ pub fn accept_value(key: &[u8]) -> String {
     BASE64.encode(&hash.finalize())
 }
 
+/// Whether this is base64 of 16 bytes. The four spare bits of the last letter may be anything: they are not zero in the
+/// key that RFC 6455 section 4.1 prints.
+pub(super) fn is_key(key: &[u8]) -> bool {
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
+    key.strip_suffix(b"==").is_some_and(|letters| letters.len() == 22 && letters.iter().all(is_letter))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
