@@ -45,10 +45,9 @@ pub use error::{
 };
 pub use observe::metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
 pub use open::{
-    accept::Upgrade,
+    accept::{Refusal, Upgrade, check_request},
     hook::Destination,
     request::ConnectConfig,
-    target::{Refusal, check_request},
     tls,
 };
 pub use settings::{

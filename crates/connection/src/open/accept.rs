@@ -1,4 +1,5 @@
-//! The opening handshake of a server (RFC 6455 section 4.2), over hyper.
+//! The opening handshake of a server over hyper: upgrades, and the requests that do not get one.
+//! `websocket_protocol::handshake` has its rules.
 
 use crate::{
     ConnectError, Connection, Error, Reason,
@@ -8,16 +9,14 @@ use crate::{
         transport::{Permits, unwrap},
     },
     observe::record::Attempt,
-    open::{
-        head::{Repeated, elements, lists, single},
-        request::is_token,
-        target::{Refusal, check_request},
-    },
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, uri::Authority};
+use http::{HeaderMap, Request, Response, StatusCode, uri::Authority};
 use hyper::upgrade::OnUpgrade;
 use std::{fmt, io, sync::Arc};
-use websocket_protocol::{Role, handshake::accept_value};
+use websocket_protocol::{
+    Role,
+    handshake::{self, Rejection, ServerHandshake},
+};
 
 /// A request that becomes a WebSocket. It holds one of the endpoint's connection slots. Answer it with
 /// [`Upgrade::response`], then [`Upgrade::accept`] it. Dropping it frees the slot.
@@ -25,8 +24,7 @@ pub struct Upgrade {
     on_upgrade: OnUpgrade,
     subprotocol: Option<String>,
     target: String,
-    accept: String,
-    offered: Vec<String>,
+    handshake: ServerHandshake,
     admission: Admission,
 }
 
@@ -51,38 +49,28 @@ impl Upgrade {
     pub(crate) fn new<B>(
         request: &mut Request<B>,
         secure: bool,
-        admit: impl FnOnce(&HeaderMap, Option<&Authority>) -> Result<Admission, Refusal>,
+        admit: impl FnOnce(&HeaderMap, &Authority) -> Result<Admission, Refusal>,
     ) -> Result<Self, Refusal> {
-        let authority = check_request(request, secure)?;
-        let (accept, offered) = check(request)?;
-        let admission = admit(request.headers(), authority.as_ref())?;
+        let handshake = ServerHandshake::new(request, secure)?;
+        let admission = admit(request.headers(), handshake.authority())?;
         let target = request.uri().to_string();
         let on_upgrade = hyper::upgrade::on(request);
-        Ok(Upgrade { on_upgrade, subprotocol: None, target, accept, offered, admission })
+        Ok(Upgrade { on_upgrade, subprotocol: None, target, handshake, admission })
     }
 
     /// The subprotocols that the client offers, most wanted first.
     pub fn subprotocols(&self) -> &[String] {
-        &self.offered
+        self.handshake.subprotocols()
     }
 
     /// Chooses one of the offered subprotocols; what was not offered is not chosen.
     pub fn choose(&mut self, subprotocol: &str) {
-        self.subprotocol = self.offered.iter().find(|offered| *offered == subprotocol).cloned();
+        self.subprotocol = self.subprotocols().iter().find(|offered| *offered == subprotocol).cloned();
     }
 
     /// The response that upgrades the request.
     pub fn response<B: Default>(&self) -> Response<B> {
-        let mut response = Response::new(B::default());
-        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-        let fields = response.headers_mut();
-        fields.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        fields.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        // Both are made of characters that header values allow: base64, and a token.
-        fields.extend(HeaderValue::from_str(&self.accept).ok().map(|value| (header::SEC_WEBSOCKET_ACCEPT, value)));
-        let chosen = self.subprotocol.as_deref().and_then(|name| HeaderValue::from_str(name).ok());
-        fields.extend(chosen.map(|value| (header::SEC_WEBSOCKET_PROTOCOL, value)));
-        response
+        self.handshake.response(self.subprotocol.as_deref(), None).map(|_| B::default())
     }
 
     /// Frees the connection slot, since the request is answered otherwise.
@@ -112,86 +100,81 @@ impl Upgrade {
     }
 }
 
-/// Whether an element of `Sec-WebSocket-Extensions` is an extension with its parameters (RFC 6455 section 9.1). A value in
-/// quotes is a token as well.
-fn is_extension(element: &[u8]) -> bool {
-    let Ok(element) = std::str::from_utf8(element) else { return false };
-    let mut parts = element.split(';').map(str::trim);
-    let is_parameter = |part: &str| match part.split_once('=') {
-        None => is_token(part),
-        Some((name, value)) => {
-            let value = value.trim();
-            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-            is_token(name.trim()) && is_token(unquoted)
+/// Checks an HTTP/1 request that hyper received, whether or not it asks for an upgrade, and returns the authority
+/// that it is for: that of its target, or that of its `Host` field. `None` is for HTTP/1.0, which may name none.
+/// `secure` says that it came over TLS. A server calls this before it acts on a request; [`Endpoint::upgrade`] does.
+///
+/// [`Endpoint::upgrade`]: crate::Endpoint::upgrade
+///
+/// # Errors
+/// [`Refusal`], whose response also closes the connection: the two ends may not agree where the next request begins.
+pub fn check_request<B>(request: &Request<B>, secure: bool) -> Result<Option<Authority>, Refusal> {
+    Ok(handshake::check_request(request, secure)?)
+}
+
+/// Why a request does not become a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {}", self.status(), self.0)]
+pub struct Refusal(Cause);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Cause {
+    /// The request is invalid.
+    #[error("{0}")]
+    Rejected(Rejection),
+    #[error("as many WebSockets are open here as may be; try again later")]
+    Full,
+    #[error(
+        "pages of this origin may not open WebSockets here; whoever runs the server can allow it with `allow-origin`"
+    )]
+    Foreign,
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Refusal(Cause::Rejected(rejection))
+    }
+}
+
+impl Refusal {
+    /// For a request that is right, at a time when no more connections are allowed.
+    pub(crate) const FULL: Refusal = Refusal(Cause::Full);
+    /// For a page of another site.
+    pub(crate) const FOREIGN: Refusal = Refusal(Cause::Foreign);
+
+    /// The HTTP status: what is wrong with the request, 403 for a page of another site, or 503 when no more
+    /// connections are allowed.
+    pub fn status(&self) -> StatusCode {
+        match self.0 {
+            Cause::Rejected(rejection) => rejection.status(),
+            Cause::Full => StatusCode::SERVICE_UNAVAILABLE,
+            Cause::Foreign => StatusCode::FORBIDDEN,
         }
-    };
-    parts.next().is_some_and(is_token) && parts.all(is_parameter)
-}
+    }
 
-/// The key to accept with and the subprotocols on offer.
-fn check<B>(request: &Request<B>) -> Result<(String, Vec<String>), Refusal> {
-    let fields = request.headers();
-    let refuse = |status, reason| Err(Refusal::new(status, reason));
-    let bad = |reason| refuse(StatusCode::BAD_REQUEST, reason);
-    if request.method() != Method::GET {
-        return refuse(StatusCode::METHOD_NOT_ALLOWED, "a WebSocket begins with GET");
-    }
-    if request.version() != Version::HTTP_11 {
-        return bad("a WebSocket begins with HTTP/1.1");
-    }
-    if !lists(fields, header::UPGRADE, "websocket") || !lists(fields, header::CONNECTION, "upgrade") {
-        return refuse(StatusCode::UPGRADE_REQUIRED, "this is a WebSocket; ask for an upgrade");
-    }
-    // Frames follow at once; a body would be taken for them.
-    if fields.contains_key(header::TRANSFER_ENCODING)
-        || fields.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes().iter().any(|digit| *digit != b'0'))
-    {
-        return Err(Refusal::closing(StatusCode::BAD_REQUEST, "a request for an upgrade has no body"));
-    }
-    if fields.contains_key(header::EXPECT) {
-        return refuse(StatusCode::EXPECTATION_FAILED, "a request for an upgrade has no body to expect anything for");
-    }
-    match single(fields, header::SEC_WEBSOCKET_VERSION) {
-        Ok(Some(version)) if version == "13" => {}
-        Ok(_) => return refuse(StatusCode::UPGRADE_REQUIRED, "the WebSocket version is 13"),
-        Err(Repeated) => return bad("the request has more than one Sec-WebSocket-Version"),
-    }
-    let key = match single(fields, header::SEC_WEBSOCKET_KEY) {
-        Ok(Some(key)) if is_key(key.as_bytes()) => key,
-        _ => return bad("Sec-WebSocket-Key is not one key of 16 bytes in base64"),
-    };
-    let Some(offered) = subprotocols(fields) else {
-        return bad("Sec-WebSocket-Protocol is not a list of distinct tokens");
-    };
-    if !elements(fields, header::SEC_WEBSOCKET_EXTENSIONS).all(is_extension) {
-        return bad("Sec-WebSocket-Extensions is not a list of extensions");
-    }
-    Ok((accept_value(key.as_bytes()), offered))
-}
-
-/// Whether this is base64 of 16 bytes. The four spare bits of the last letter may be anything: they are not zero in the
-/// key that RFC 6455 section 4.1 prints.
-fn is_key(key: &[u8]) -> bool {
-    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/".contains(byte);
-    key.strip_suffix(b"==").is_some_and(|letters| letters.len() == 22 && letters.iter().all(is_letter))
-}
-
-fn subprotocols(fields: &HeaderMap) -> Option<Vec<String>> {
-    let mut offered: Vec<String> = Vec::new();
-    for name in elements(fields, header::SEC_WEBSOCKET_PROTOCOL) {
-        let name = str::from_utf8(name).ok().filter(|name| is_token(name))?;
-        if offered.iter().any(|other| other == name) {
-            return None;
+    /// Whether the request gets this response even from a server that could answer it otherwise than with an upgrade.
+    pub fn is_final(&self) -> bool {
+        match self.0 {
+            Cause::Rejected(rejection) => rejection.closes(),
+            Cause::Full | Cause::Foreign => true,
         }
-        offered.push(name.to_owned());
     }
-    Some(offered)
+
+    /// The response that tells the client, with the reason as its body (RFC 6455 section 4.2.2).
+    pub fn response<B: From<String>>(&self) -> Response<B> {
+        let response = match self.0 {
+            Cause::Rejected(rejection) => rejection.response(),
+            cause => handshake::refusal(self.status(), &cause.to_string(), false),
+        };
+        response.map(B::from)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Endpoint, Settings};
+    use http::HeaderValue;
 
     /// A good request with some fields set to other values, or removed.
     fn request(changes: &[(&str, Option<&str>)]) -> Request<()> {
@@ -226,96 +209,35 @@ mod tests {
     }
 
     #[test]
-    fn empty_elements_of_lists_are_ignored_and_several_fields_are_one_list() {
-        for (protocols, offered) in [
-            (&["chat, ,log,"][..], &["chat", "log"][..]),
-            (&[",", "chat", "", " log ,"], &["chat", "log"]),
-            (&[""], &[]),
+    fn an_invalid_request_is_refused_and_may_be_answered_otherwise_unless_the_connection_ends() {
+        let endpoint = Endpoint::new(Settings::default()).unwrap();
+        for (name, value, status, is_final) in [
+            ("upgrade", Some("h2c"), 426, false),
+            ("sec-websocket-version", Some("8"), 426, false),
+            ("sec-websocket-key", None, 400, false),
+            ("expect", Some("100-continue"), 417, false),
+            ("content-length", Some("1"), 400, true),
+            ("transfer-encoding", Some("gzip"), 501, true),
+            ("host", Some("a b"), 400, true),
         ] {
-            let mut request = request(&[("upgrade", Some(", h2c,")), ("connection", Some(" ,"))]);
-            let fields = request.headers_mut();
-            fields.append("upgrade", HeaderValue::from_static("WebSocket ,,"));
-            fields.append("connection", HeaderValue::from_static(", UPGRADE"));
-            for value in protocols {
-                fields.append("sec-websocket-protocol", HeaderValue::from_static(value));
-            }
-            assert_eq!(check(&request).unwrap().1, offered, "{protocols:?}");
+            let refusal = endpoint.upgrade(&mut request(&[(name, value)]), false).err().unwrap();
+            assert_eq!((refusal.status().as_u16(), refusal.is_final()), (status, is_final), "{name}: {value:?}");
+            let response = refusal.response::<String>();
+            assert_eq!(response.headers().contains_key("connection"), is_final, "{name}: {value:?}");
+            assert_eq!(refusal.to_string(), format!("{}: {}", refusal.status(), response.body().trim_end()));
         }
     }
 
     #[test]
-    fn offers_of_extensions_are_ignored_where_they_are_valid_and_refused_where_not() {
-        let asked = |offer| check(&request(&[("sec-websocket-extensions", Some(offer))]));
-        for offer in ["permessage-deflate", "a; b; c=1, d;e=\"f\"", " , a ;b = c", ""] {
-            assert!(asked(offer).is_ok(), "{offer}");
-        }
-        for offer in [";;\"", "a b c", "a;", "a; =1", "a; b=", "a; b=\"", "a; b=\"c d\"", "a; b=c=d"] {
-            assert_eq!(asked(offer).err().map(|refusal| refusal.status()), Some(StatusCode::BAD_REQUEST), "{offer}");
-        }
-    }
-
-    #[test]
-    fn a_key_is_any_base64_of_16_bytes_and_is_answered_as_received() {
-        for key in ["AQIDBAUGBwgJCgsMDQ4PEC==", "AQIDBAUGBwgJCgsMDQ4PEA==", "++++++++++//////////9/=="] {
-            let (accept, _) = check(&request(&[("sec-websocket-key", Some(key))])).unwrap();
-            assert_eq!(accept, accept_value(key.as_bytes()));
-        }
-        for key in [
-            "",
-            "AQIDBAUGBwgJCgsMDQ4PEC",
-            "AQIDBAUGBwgJCgsMDQ4PEC=",
-            "AQIDBAUGBwgJCgsMDQ4PEC===",
-            "AQIDBAUGBwgJCgsMDQ4PE===",
-            "AQIDBAUGBwgJCgsMDQ4PEBE=",
-            "AQIDBAUGBwgJCgsMDQ4PEBES",
-            "AQIDBAUGBwgJCgsMDQ4P-_==",
-            "AQIDBAUGBwgJ CgsMDQ4PC==",
-            "AQIDBAUGBwgJCgsMDQ4PEC==, AQIDBAUGBwgJCgsMDQ4PEC==",
-        ] {
-            assert_eq!(check(&request(&[("sec-websocket-key", Some(key))])).unwrap_err().status(), 400, "{key}");
-        }
-    }
-
-    #[test]
-    fn a_field_that_the_handshake_depends_on_may_not_be_repeated() {
-        for (name, value) in [
-            ("sec-websocket-version", "13"),
-            ("sec-websocket-version", "8"),
-            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ("sec-websocket-key", "AQIDBAUGBwgJCgsMDQ4PEC=="),
-        ] {
-            let mut request = request(&[]);
-            request.headers_mut().append(name, HeaderValue::from_static(value));
-            assert_eq!(check(&request).unwrap_err().status(), 400, "{name}: {value}");
-        }
-    }
-
-    #[test]
-    fn every_check_of_the_rfc_refuses_with_a_status_of_its_own() {
-        for (name, value, status) in [
-            ("connection", Some("close"), 426),
-            ("upgrade", Some("h2c"), 426),
-            ("sec-websocket-version", Some("8"), 426),
-            ("sec-websocket-version", None, 426),
-            ("sec-websocket-version", Some("13, 8"), 426),
-            ("connection", Some(", ,"), 426),
-            ("upgrade", Some(""), 426),
-            ("sec-websocket-key", None, 400),
-            ("sec-websocket-key", Some("c2hvcnQ="), 400),
-            ("sec-websocket-protocol", Some("a, a"), 400),
-            ("sec-websocket-protocol", Some("a b"), 400),
-            ("sec-websocket-protocol", Some("a,,a"), 400),
-            ("content-length", Some("1"), 400),
-            ("transfer-encoding", Some("chunked"), 400),
-            ("expect", Some("100-continue"), 417),
-        ] {
-            let refusal = check(&request(&[(name, value)])).unwrap_err();
-            assert_eq!(refusal.response::<String>().status(), status, "{name}: {value:?}");
-        }
-        let mut post = request(&[]);
-        *post.method_mut() = Method::POST;
-        assert_eq!(check(&post).unwrap_err().status(), 405);
-        assert!(check(&request(&[("content-length", Some("0"))])).is_ok());
+    fn at_the_limit_the_response_is_503_and_the_connection_goes_on() {
+        let mut settings = Settings::default();
+        settings.set("max-connections", "1").unwrap();
+        let endpoint = Endpoint::new(settings).unwrap();
+        let _first = endpoint.upgrade(&mut request(&[]), false).ok().unwrap();
+        let refusal = endpoint.upgrade(&mut request(&[]), false).err().unwrap();
+        let response = refusal.response::<String>();
+        assert_eq!((response.status().as_u16(), response.headers().get("connection")), (503, None));
+        assert!(refusal.is_final() && response.body().contains("try again later"));
     }
 
     #[test]

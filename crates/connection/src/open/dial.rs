@@ -4,9 +4,10 @@ use crate::{
     ConnectError, Error, Reason, Step,
     error::connect::Progress,
     open::{
-        head::Head,
+        head::read_head,
         hook::Destination,
         policy::{Denial, Policy},
+        refusal::refusal,
         request::{Request, basic_authorization},
     },
     settings::{Proxy, ProxyDns, Settings, rule::is_localhost},
@@ -290,9 +291,9 @@ async fn connect_method(
     ask.extend_from_slice(b"\r\n");
     tcp.write_all(&ask).await.map_err(|error| ConnectError::transport("the proxy cannot be asked", error))?;
     let mut input = BytesMut::new();
-    let head = Head::read(tcp, &mut input).await?;
+    let head = read_head(tcp, &mut input).await?;
     if !head.status.is_success() {
-        return Err(head.refusal("the proxy", tcp, input, limit).await.into());
+        return Err(refusal(head, "the proxy", tcp, input, limit).await.into());
     }
     if !input.is_empty() {
         let error = Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned());

@@ -8,5 +8,4 @@ pub(crate) mod hook;
 pub(crate) mod policy;
 pub(crate) mod refusal;
 pub(crate) mod request;
-pub(crate) mod target;
 pub mod tls;

@@ -1,14 +1,11 @@
 //! A response other than the expected one, as text for people: its status, its location and its body.
 
-use crate::{
-    ConnectError, Error, Reason,
-    drive::transport::Transport,
-    open::head::{Head, elements},
-};
+use crate::{ConnectError, Error, Reason, drive::transport::Transport};
 use bytes::BytesMut;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use std::time::Duration;
 use tokio::{io::AsyncReadExt, time::timeout};
+use websocket_protocol::handshake::{ResponseHead, elements};
 
 /// How much of a refusal's body is shown, in bytes.
 const MAX_BODY: usize = 1024;
@@ -29,107 +26,105 @@ enum Framing {
     Invalid,
 }
 
-impl Head {
-    /// Turns this answer into a failure: status, location and the beginning of the body for the guest, the status for
-    /// operators. `limit` is that of the whole connect: a body that stalls must not turn the status into a timeout.
-    pub(crate) async fn refusal(
-        self,
-        who: &str,
-        transport: &mut impl Transport,
-        mut input: BytesMut,
-        limit: Duration,
-    ) -> ConnectError {
-        let code = self.status.as_u16();
-        let usual = self.status.canonical_reason().unwrap_or_default();
-        let own = printable(&String::from_utf8_lossy(&self.reason));
-        let answer = |reason: &str| format!("{who} answered {code} {reason}").trim_end().to_owned();
-        let mut text = answer(if own.is_empty() { usual } else { &own });
-        let location = self.fields.get(header::LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let location = printable(&without_credentials(&location.unwrap_or_default()));
-        if !location.is_empty() {
-            text.push_str(&format!(" with the location {location} (redirects are not followed)"));
-        }
-        text.push_str(&self.body(transport, &mut input, BODY_WAIT.min(limit / 4)).await);
-        let error = match code {
-            401 | 403 | 407 => Error::AuthenticationFailed(text),
-            _ => Error::ConnectionFailed(text),
-        };
-        let detail = Some(answer(usual));
-        ConnectError::quoting(Reason::Refused { status: self.status, headers: self.fields }, error, detail)
+/// Turns the answer of `who` into a failure: status, location and the beginning of the body for the guest, the status for
+/// operators. `limit` is that of the whole connect: a body that stalls must not turn the status into a timeout.
+pub(crate) async fn refusal(
+    head: ResponseHead,
+    who: &str,
+    transport: &mut impl Transport,
+    mut input: BytesMut,
+    limit: Duration,
+) -> ConnectError {
+    let code = head.status.as_u16();
+    let usual = head.status.canonical_reason().unwrap_or_default();
+    let own = printable(&String::from_utf8_lossy(&head.reason));
+    let answer = |reason: &str| format!("{who} answered {code} {reason}").trim_end().to_owned();
+    let mut text = answer(if own.is_empty() { usual } else { &own });
+    let location = head.fields.get(header::LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let location = printable(&without_credentials(&location.unwrap_or_default()));
+    if !location.is_empty() {
+        text.push_str(&format!(" with the location {location} (redirects are not followed)"));
     }
+    text.push_str(&body(&head, transport, &mut input, BODY_WAIT.min(limit / 4)).await);
+    let error = match code {
+        401 | 403 | 407 => Error::AuthenticationFailed(text),
+        _ => Error::ConnectionFailed(text),
+    };
+    let detail = Some(answer(usual));
+    ConnectError::quoting(Reason::Refused { status: head.status, headers: head.fields }, error, detail)
+}
 
-    /// The body as it is appended to the status, or why it is not shown; empty where there is none.
-    async fn body(&self, transport: &mut impl Transport, input: &mut BytesMut, wait: Duration) -> String {
-        let framing = self.framing();
-        let codings = self.codings();
-        match framing {
-            Framing::Length(0) => return String::new(),
-            Framing::Invalid => return " (its body is not shown: its Content-Length is invalid)".to_owned(),
-            _ if !codings.is_empty() => {
-                return format!(" (its body is not shown: it is compressed with {})", codings.join(", "));
+/// The body as it is appended to the status, or why it is not shown; empty where there is none.
+async fn body(head: &ResponseHead, transport: &mut impl Transport, input: &mut BytesMut, wait: Duration) -> String {
+    let framing = framing(head);
+    let codings = codings(&head.fields);
+    match framing {
+        Framing::Length(0) => return String::new(),
+        Framing::Invalid => return " (its body is not shown: its Content-Length is invalid)".to_owned(),
+        _ if !codings.is_empty() => {
+            return format!(" (its body is not shown: it is compressed with {})", codings.join(", "));
+        }
+        _ => {}
+    }
+    // A body that ends early, or stalls, is shown as far as it arrived: the status is what matters.
+    let _ = timeout(wait, async {
+        while !framing.content(input).1 && input.len() < MAX_RAW_BODY {
+            if !matches!(transport.read_buf(input).await, Ok(1..)) {
+                break;
             }
-            _ => {}
         }
-        // A body that ends early, or stalls, is shown as far as it arrived: the status is what matters.
-        let _ = timeout(wait, async {
-            while !framing.content(input).1 && input.len() < MAX_RAW_BODY {
-                if !matches!(transport.read_buf(input).await, Ok(1..)) {
-                    break;
-                }
+    })
+    .await;
+    let stated = head.fields.get(header::CONTENT_TYPE).map(|stated| String::from_utf8_lossy(stated.as_bytes()));
+    match readable(&framing.content(input).0, stated.as_deref().unwrap_or_default()) {
+        Ok(text) if text.is_empty() => String::new(),
+        Ok(text) => format!(": {text}"),
+        Err(why) => match stated.map(|stated| printable(&stated)) {
+            Some(stated) if !stated.is_empty() => {
+                format!(" (its body is not shown: {why}; its Content-Type is {stated})")
             }
-        })
-        .await;
-        let stated = self.fields.get(header::CONTENT_TYPE).map(|stated| String::from_utf8_lossy(stated.as_bytes()));
-        match readable(&framing.content(input).0, stated.as_deref().unwrap_or_default()) {
-            Ok(text) if text.is_empty() => String::new(),
-            Ok(text) => format!(": {text}"),
-            Err(why) => match stated.map(|stated| printable(&stated)) {
-                Some(stated) if !stated.is_empty() => {
-                    format!(" (its body is not shown: {why}; its Content-Type is {stated})")
-                }
-                _ => format!(" (its body is not shown: {why})"),
-            },
-        }
+            _ => format!(" (its body is not shown: {why})"),
+        },
     }
+}
 
-    fn framing(&self) -> Framing {
-        let no_content =
-            [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED].contains(&self.status);
-        if no_content || self.status.is_informational() {
-            return Framing::Length(0);
-        }
-        // `identity` says that there is no coding, in the words of RFC 2616 section 3.6; RFC 9112 has no such coding.
-        let mut codings = elements(&self.fields, header::TRANSFER_ENCODING).peekable();
-        let names_codings = codings.peek().is_some();
-        match codings.filter(|coding| !coding.eq_ignore_ascii_case(b"identity")).last() {
-            Some(last) if last.eq_ignore_ascii_case(b"chunked") => return Framing::Chunked,
-            Some(_) => return Framing::UntilClose,
-            None => {}
-        }
-        // The same length, several times, is that length.
-        let mut lengths = elements(&self.fields, header::CONTENT_LENGTH);
-        let Some(first) = lengths.next() else {
-            return match self.fields.contains_key(header::CONTENT_LENGTH) {
-                true => Framing::Invalid,
-                false if names_codings => Framing::Unknown,
-                false => Framing::UntilClose,
-            };
+fn framing(head: &ResponseHead) -> Framing {
+    let no_content =
+        [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED].contains(&head.status);
+    if no_content || head.status.is_informational() {
+        return Framing::Length(0);
+    }
+    // `identity` says that there is no coding, in the words of RFC 2616 section 3.6; RFC 9112 has no such coding.
+    let mut codings = elements(&head.fields, header::TRANSFER_ENCODING).peekable();
+    let names_codings = codings.peek().is_some();
+    match codings.filter(|coding| !coding.eq_ignore_ascii_case(b"identity")).last() {
+        Some(last) if last.eq_ignore_ascii_case(b"chunked") => return Framing::Chunked,
+        Some(_) => return Framing::UntilClose,
+        None => {}
+    }
+    // The same length, several times, is that length.
+    let mut lengths = elements(&head.fields, header::CONTENT_LENGTH);
+    let Some(first) = lengths.next() else {
+        return match head.fields.contains_key(header::CONTENT_LENGTH) {
+            true => Framing::Invalid,
+            false if names_codings => Framing::Unknown,
+            false => Framing::UntilClose,
         };
-        if !first.iter().all(u8::is_ascii_digit) || lengths.any(|other| other != first) {
-            return Framing::Invalid;
-        }
-        let length = str::from_utf8(first).ok().and_then(|digits| digits.parse().ok());
-        Framing::Length(length.unwrap_or(usize::MAX))
+    };
+    if !first.iter().all(u8::is_ascii_digit) || lengths.any(|other| other != first) {
+        return Framing::Invalid;
     }
+    let length = str::from_utf8(first).ok().and_then(|digits| digits.parse().ok());
+    Framing::Length(length.unwrap_or(usize::MAX))
+}
 
-    /// What the body is compressed with.
-    fn codings(&self) -> Vec<String> {
-        elements(&self.fields, header::CONTENT_ENCODING)
-            .chain(elements(&self.fields, header::TRANSFER_ENCODING))
-            .map(|coding| printable(&String::from_utf8_lossy(coding)).to_ascii_lowercase())
-            .filter(|coding| !["identity", "chunked", ""].contains(&coding.as_str()))
-            .collect()
-    }
+/// What the body is compressed with.
+fn codings(fields: &HeaderMap) -> Vec<String> {
+    elements(fields, header::CONTENT_ENCODING)
+        .chain(elements(fields, header::TRANSFER_ENCODING))
+        .map(|coding| printable(&String::from_utf8_lossy(coding)).to_ascii_lowercase())
+        .filter(|coding| !["identity", "chunked", ""].contains(&coding.as_str()))
+        .collect()
 }
 
 impl Framing {
@@ -220,6 +215,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::open::head::read_head;
     use proptest::prelude::*;
     use std::time::Instant;
     use tokio::io::AsyncWriteExt;
@@ -230,8 +226,8 @@ mod tests {
         far.write_all(answer).await.unwrap();
         let _far = silent.then_some(far);
         let mut input = BytesMut::new();
-        let head = Head::read(&mut near, &mut input).await.unwrap();
-        head.refusal("it", &mut near, input, 10 * BODY_WAIT).await
+        let head = read_head(&mut near, &mut input).await.unwrap();
+        super::refusal(head, "it", &mut near, input, 10 * BODY_WAIT).await
     }
 
     async fn refusal(answer: &[u8]) -> Error {
@@ -419,8 +415,8 @@ mod tests {
             let answer = [b"HTTP/1.1 500 X\r\nTransfer-Encoding: chunked\r\n\r\n", body].concat();
             let refused = async {
                 let mut input = BytesMut::new();
-                let head = Head::read(&mut near, &mut input).await.unwrap();
-                let error = Error::from(head.refusal("it", &mut near, input, BODY_WAIT).await);
+                let head = read_head(&mut near, &mut input).await.unwrap();
+                let error = Error::from(super::refusal(head, "it", &mut near, input, BODY_WAIT).await);
                 drop(near);
                 error
             };

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use std::{collections::HashSet, time::Duration};
 use url::{Host, Url};
+use websocket_protocol::handshake::{is_handshake_field, is_token};
 
 /// The largest URL, and the largest total of subprotocols and header fields, that a guest may add to a handshake, in
 /// bytes.
@@ -195,21 +196,16 @@ fn check_subprotocols(subprotocols: &[String]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether text is a token of RFC 7230 section 3.2.6.
-pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-/// Header fields that the opening handshake itself writes, beside `Sec-WebSocket-*`.
-const HANDSHAKE_FIELDS: [&str; 5] = ["host", "connection", "upgrade", "content-length", "transfer-encoding"];
 /// Header fields that are for the next hop alone (RFC 9110 section 7.6.1), beside `Proxy-*`: a guest gives none.
 const HOP_FIELDS: [&str; 4] = ["te", "trailer", "keep-alive", "http2-settings"];
 
 /// Why a guest may not give this header field.
-fn reserved(field: &str) -> Option<&'static str> {
-    if HANDSHAKE_FIELDS.contains(&field) || field.starts_with("sec-websocket-") {
-        Some("belongs to the opening handshake; leave it out")
-    } else if field.starts_with("proxy-") {
+fn reserved(field: &HeaderName) -> Option<&'static str> {
+    if is_handshake_field(field) {
+        return Some("belongs to the opening handshake; leave it out");
+    }
+    let field = field.as_str();
+    if field.starts_with("proxy-") {
         Some(
             "is for proxies, and not for the server; leave it out: the host's setting `proxy` has the credentials of \
              its proxy",
@@ -227,7 +223,7 @@ fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, HeaderVa
     let check = |(name, value): (String, String)| {
         let field = HeaderName::from_bytes(name.as_bytes())
             .map_err(|_| Error::Protocol(format!("{name:?} is not a header name (RFC 9110 section 5.1)")))?;
-        if let Some(why) = reserved(field.as_str()) {
+        if let Some(why) = reserved(&field) {
             return Err(Error::Protocol(format!("the header {name:?} {why}")));
         }
         // The value may be a secret, so the error does not show it.
@@ -379,8 +375,10 @@ mod tests {
             assert!(matches!(add(name, value), Err(Error::Protocol(_))), "{name:?}: {value:?}");
         }
         for (names, why) in [
-            (&HANDSHAKE_FIELDS[..], "belongs to the opening handshake"),
-            (&["Host", "UPGRADE", "Sec-WebSocket-Whatever", "sec-websocket-key"], "belongs to the opening handshake"),
+            (
+                &["Host", "UPGRADE", "connection", "content-length", "transfer-encoding", "Sec-WebSocket-Whatever"][..],
+                "belongs to the opening handshake",
+            ),
             (&HOP_FIELDS, "is for one hop"),
             (&["TE", "Keep-Alive"], "is for one hop"),
             (&["Proxy-Authorization", "Proxy-Authenticate", "proxy-connection", "PROXY-X"], "is for proxies"),
