@@ -11,7 +11,7 @@
 //!
 //! The heads of requests and responses are limited to [`MAX_HEAD`]. The caller limits the time of a handshake, decides which
 //! origins may connect, and negotiates extensions: [`Agreement::extensions`] and [`ServerHandshake::extensions`] return what
-//! the peer wrote.
+//! the peer wrote, for [`Offer::accept`](crate::deflate::Offer::accept) and [`deflate::answer`](crate::deflate::answer).
 //!
 //! # Example
 //!
@@ -83,3 +83,32 @@ pub use target::check_request;
 /// The largest head of a request, or of a response together with the interim responses before it, in bytes. The number of
 /// its fields has no limit of its own.
 pub const MAX_HEAD: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deflate::{self, MemoryBudget, Offer, Options};
+    use bytes::BytesMut;
+    use http::HeaderValue;
+
+    #[test]
+    fn permessage_deflate_is_negotiated() {
+        let budget = MemoryBudget::new(0);
+        let offer = Offer::new(Options::default(), &budget);
+        let mut client = ClientHandshake::new("/", "a", [0; 16]);
+        client.extensions = Some(HeaderValue::from_str(offer.header()).unwrap());
+
+        let mut wire = BytesMut::from(&client.encode().unwrap()[..]);
+        let request = RequestReader::new().read(&mut wire).unwrap().unwrap();
+        let server = ServerHandshake::new(&request, false).unwrap();
+        let offers = server.extensions().iter().map(|offer| offer.as_bytes());
+        let answer = deflate::answer(offers, Options::default(), &budget).unwrap().unwrap();
+        let chosen = HeaderValue::from_str(&answer.header).unwrap();
+
+        let mut wire = BytesMut::from(&encode_response(&server.response(None, Some(&chosen)))[..]);
+        let head = ResponseReader::new().read(&mut wire).unwrap().unwrap();
+        let agreement = client.check(&head).unwrap();
+        let answered = agreement.extensions.iter().map(|extension| extension.as_bytes());
+        assert!(offer.accept(answered).unwrap().is_some());
+    }
+}
