@@ -12,7 +12,7 @@ use crate::{
     open::{
         accept::{Admission, Refusal, Upgrade},
         dial::dial,
-        handshake::handshake,
+        handshake::{Answer, handshake},
         hook::{Destination, Hook},
         policy::Policy,
         request::Request,
@@ -148,10 +148,11 @@ impl Endpoint {
         let request = Request::new(config, &self.host.settings);
         let destination = request.as_ref().ok().map(Request::destination);
         let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);
-        let Opened { transport, input, subprotocol, address, url, limits, permits } = match self.dial(request).await {
-            Ok(opened) => opened,
-            Err(failure) => return Err(attempt.failed(failure)),
-        };
+        let Opened { transport, input, subprotocol, address, url, limits, permits } =
+            match self.dial(request, &attempt).await {
+                Ok(opened) => opened,
+                Err(failure) => return Err(attempt.failed(failure)),
+            };
         let record = attempt.opened(subprotocol.as_deref(), address);
         let driver = Driver::new(transport, input, Role::Client, limits, record);
         Ok(Connection::open(driver, limits, url, subprotocol, self.host.timers.timer(), permits))
@@ -250,27 +251,35 @@ impl Endpoint {
         let _ = self.guest.acquire_many(self.host.settings.max_connections as u32).await;
     }
 
-    async fn dial(&self, request: Result<Request, Error>) -> Result<Opened, ConnectError> {
-        let request = request.map_err(ConnectError::invalid_request)?;
+    async fn dial(&self, request: Result<Request, Error>, attempt: &Attempt) -> Result<Opened, ConnectError> {
+        let mut request = request.map_err(ConnectError::invalid_request)?;
         let permits = self.permits()?;
         let limits = self.limits(request.max_message_size, request.keepalive);
-        let progress = Progress::default();
+        let (limit, progress) = (request.timeout, Progress::default());
         let shake_hands = async {
-            let tcp = dial(&request, &self.policy, self.settings(), &progress).await?;
-            let address = tcp.peer_addr().ok();
-            let mut transport: Box<dyn Transport> = if request.secure {
-                progress.reach(Step::Tls);
-                Box::new(self.host.tls.connect(&request.host, tcp).await?)
-            } else {
-                Box::new(tcp)
-            };
-            progress.reach(Step::Handshake);
-            let (subprotocol, input) = handshake(&request, &mut transport).await?;
-            Ok::<_, ConnectError>((transport, input, subprotocol, address))
+            loop {
+                let tcp = dial(&request, &self.policy, self.settings(), &progress).await?;
+                let address = tcp.peer_addr().ok();
+                let mut transport: Box<dyn Transport> = if request.secure {
+                    progress.reach(Step::Tls);
+                    Box::new(self.host.tls.connect(&request.host, tcp).await?)
+                } else {
+                    Box::new(tcp)
+                };
+                progress.reach(Step::Handshake);
+                match handshake(&request, &mut transport).await? {
+                    Answer::Accepted { subprotocol, input } => {
+                        let url = request.url.into();
+                        return Ok(Opened { transport, input, subprotocol, address, url, limits, permits });
+                    }
+                    Answer::Redirected(next) => {
+                        attempt.redirected(&next.destination());
+                        request = *next;
+                    }
+                }
+            }
         };
-        let done = timeout(request.timeout, shake_hands).await.map_err(|_| progress.timeout())?;
-        let (transport, input, subprotocol, address) = done?;
-        Ok(Opened { transport, input, subprotocol, address, url: request.url.into(), limits, permits })
+        timeout(limit, shake_hands).await.map_err(|_| progress.timeout())?
     }
 
     fn permits(&self) -> Result<Permits, ConnectError> {

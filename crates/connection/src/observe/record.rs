@@ -68,6 +68,11 @@ impl Attempt {
         Attempt { span, metrics, warnings, began: Instant::now(), is_over: false }
     }
 
+    /// The server sent the client to another destination, which is dialled next.
+    pub(crate) fn redirected(&self, destination: &str) {
+        self.span.in_scope(|| tracing::info!(target: TARGET, destination, "redirected"));
+    }
+
     /// `address` is that of the server or the proxy, where this end dialled.
     pub(crate) fn opened(mut self, subprotocol: Option<&str>, address: Option<SocketAddr>) -> Record {
         self.is_over = true;

@@ -293,7 +293,9 @@ async fn connect_method(
     let mut input = BytesMut::new();
     let head = read_head(tcp, &mut input).await?;
     if !head.status.is_success() {
-        return Err(refusal(head, "the proxy", tcp, input, limit).await.into());
+        return Err(refusal(head, "the proxy", "redirects of a proxy are not followed", tcp, input, limit)
+            .await
+            .into());
     }
     if !input.is_empty() {
         let error = Error::Protocol("the proxy sent bytes ahead of the tunnel".to_owned());

@@ -10,15 +10,24 @@ use http::StatusCode;
 use tokio::io::AsyncWriteExt;
 use websocket_protocol::handshake::{AnswerError, ClientHandshake};
 
-/// Asks the server to upgrade. Returns the subprotocol that it chose, and the bytes that it sent after its answer.
+/// What a server that does not refuse answers.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Accepted {
+        subprotocol: Option<String>,
+        /// The bytes behind the answer.
+        input: BytesMut,
+    },
+    /// This request is to be made instead.
+    Redirected(Box<Request>),
+}
+
+/// Asks the server to upgrade.
 ///
 /// # Errors
 /// [`Error::AuthenticationFailed`] and [`Error::ConnectionFailed`] for a refusal,
 /// [`Error::Protocol`] for an answer that RFC 6455 section 4.1 does not allow.
-pub(crate) async fn handshake(
-    request: &Request,
-    transport: &mut impl Transport,
-) -> Result<(Option<String>, BytesMut), ConnectError> {
+pub(crate) async fn handshake(request: &Request, transport: &mut impl Transport) -> Result<Answer, ConnectError> {
     let (target, authority) = (request.target(), request.authority());
     let mut handshake = ClientHandshake::new(&target, &authority, rand::random());
     (handshake.subprotocols, handshake.headers) = (&request.subprotocols, &request.headers);
@@ -30,10 +39,13 @@ pub(crate) async fn handshake(
     let mut input = BytesMut::new();
     let head = read_head(transport, &mut input).await?;
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(refusal(head, "the server", transport, input, request.timeout).await);
+        return match request.redirected(&head) {
+            Ok(next) => Ok(Answer::Redirected(Box::new(next))),
+            Err(why) => Err(refusal(head, "the server", &why, transport, input, request.timeout).await),
+        };
     }
     let agreement = handshake.check(&head).map_err(broken)?;
-    Ok((agreement.subprotocol, input))
+    Ok(Answer::Accepted { subprotocol: agreement.subprotocol, input })
 }
 
 /// An answer that breaks the rules. Operators read it without the values that the server wrote: these may repeat a token
@@ -75,7 +87,11 @@ mod tests {
             asked.replace(key, "KEY")
         };
         let (outcome, asked) = tokio::join!(handshake(&request, &mut near), server);
-        (asked, outcome.map(|(subprotocol, _)| subprotocol))
+        let subprotocol = |answer| match answer {
+            Answer::Accepted { subprotocol, .. } => subprotocol,
+            Answer::Redirected(_) => panic!("nothing redirects"),
+        };
+        (asked, outcome.map(subprotocol))
     }
 
     const GOOD: &str = "Upgrade: WebSocket\nConnection: keep-alive, upgrade\nSec-WebSocket-Accept: ACCEPT";

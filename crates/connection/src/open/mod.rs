@@ -6,6 +6,7 @@ pub(crate) mod handshake;
 pub(crate) mod head;
 pub(crate) mod hook;
 pub(crate) mod policy;
+pub(crate) mod redirect;
 pub(crate) mod refusal;
 pub(crate) mod request;
 pub mod tls;

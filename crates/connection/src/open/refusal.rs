@@ -27,10 +27,12 @@ enum Framing {
 }
 
 /// Turns the answer of `who` into a failure: status, location and the beginning of the body for the guest, the status for
-/// operators. `limit` is that of the whole connect: a body that stalls must not turn the status into a timeout.
+/// operators. `unfollowed` says why the location is not followed. `limit` is that of the whole connect: a body that stalls
+/// must not turn the status into a timeout.
 pub(crate) async fn refusal(
     head: ResponseHead,
     who: &str,
+    unfollowed: &str,
     transport: &mut impl Transport,
     mut input: BytesMut,
     limit: Duration,
@@ -43,7 +45,7 @@ pub(crate) async fn refusal(
     let location = head.fields.get(header::LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
     let location = printable(&without_credentials(&location.unwrap_or_default()));
     if !location.is_empty() {
-        text.push_str(&format!(" with the location {location} (redirects are not followed)"));
+        text.push_str(&format!(" with the location {location} ({unfollowed})"));
     }
     text.push_str(&body(&head, transport, &mut input, BODY_WAIT.min(limit / 4)).await);
     let error = match code {
@@ -227,7 +229,7 @@ mod tests {
         let _far = silent.then_some(far);
         let mut input = BytesMut::new();
         let head = read_head(&mut near, &mut input).await.unwrap();
-        super::refusal(head, "it", &mut near, input, 10 * BODY_WAIT).await
+        super::refusal(head, "it", "redirects are not followed", &mut near, input, 10 * BODY_WAIT).await
     }
 
     async fn refusal(answer: &[u8]) -> Error {
@@ -416,7 +418,9 @@ mod tests {
             let refused = async {
                 let mut input = BytesMut::new();
                 let head = read_head(&mut near, &mut input).await.unwrap();
-                let error = Error::from(super::refusal(head, "it", &mut near, input, BODY_WAIT).await);
+                let error = Error::from(
+                    super::refusal(head, "it", "redirects are not followed", &mut near, input, BODY_WAIT).await,
+                );
                 drop(near);
                 error
             };

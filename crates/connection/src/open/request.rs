@@ -28,7 +28,14 @@ pub struct ConnectConfig {
     /// Header fields to add to the opening handshake, in order; repeated names are kept. With the
     /// subprotocols they have at most 64 KiB.
     pub headers: Vec<(String, String)>,
-    /// One limit from the policy check to the end of the handshake; zero for the host's maximum.
+    /// Parameters to append to the query of the URL, in order, encoded as a form's are (WHATWG URL section 5).
+    pub query: Vec<(String, String)>,
+    /// Cookies to send in one `Cookie` field (RFC 6265 section 4.2), behind those of a `Cookie` field in `headers`.
+    pub cookies: Vec<(String, String)>,
+    /// How many redirects to follow; each is checked against the policy, and none leads from `wss` to `ws`. `Authorization`
+    /// and `Cookie` are sent to the origin of the URL alone.
+    pub max_redirects: u8,
+    /// One limit from the policy check to the end of the handshake, redirects included; zero for the host's maximum.
     pub timeout: Option<Duration>,
     /// Largest message in bytes, both ways, capped by the host's maximum.
     pub max_message_size: Option<usize>,
@@ -39,12 +46,15 @@ pub struct ConnectConfig {
 }
 
 impl ConnectConfig {
-    /// A connection to this URL, with the host's defaults, and neither subprotocols nor header fields.
+    /// A connection to this URL, with the host's defaults, without subprotocols or header fields, and without redirects.
     pub fn new(url: impl Into<String>) -> Self {
         ConnectConfig {
             url: url.into(),
             subprotocols: Vec::new(),
             headers: Vec::new(),
+            query: Vec::new(),
+            cookies: Vec::new(),
+            max_redirects: 0,
             timeout: None,
             max_message_size: None,
             keepalive: None,
@@ -54,7 +64,7 @@ impl ConnectConfig {
 }
 
 /// A [`ConnectConfig`] that passed every check, with the host's defaults and limits applied.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// The URL without its credentials.
     pub(crate) url: Url,
@@ -69,6 +79,14 @@ pub(crate) struct Request {
     pub(crate) max_message_size: usize,
     /// The keep-alive's interval; `None` when it is off.
     pub(crate) keepalive: Option<Duration>,
+    pub(crate) redirects: Redirects,
+}
+
+/// How many redirects were followed to a request, and how many may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Redirects {
+    pub(crate) followed: u8,
+    pub(crate) max: u8,
 }
 
 impl Request {
@@ -81,6 +99,10 @@ impl Request {
         check_size(&config)?;
         check_subprotocols(&config.subprotocols)?;
         let mut headers = check_headers(config.headers)?;
+        add_cookies(&mut headers, &config.cookies)?;
+        if !config.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&config.query);
+        }
         let gives =
             |headers: &[(String, _)], field: &str| headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(field));
         if let Some(authorization) = basic_authorization(&url)
@@ -94,9 +116,7 @@ impl Request {
             headers.insert(0, ("User-Agent".to_owned(), agent.clone()));
         }
         strip_credentials(&mut url);
-        let host = url.host().ok_or_else(|| Error::InvalidUrl("it names no host".to_owned()))?.to_owned();
-        let port = url.port_or_known_default().filter(|port| *port != 0);
-        let port = port.ok_or_else(|| Error::InvalidUrl("port 0 cannot be dialled".to_owned()))?;
+        let (host, port) = host_and_port(&url)?;
         let timeout = match config.timeout {
             None => settings.connect_timeout,
             Some(Duration::ZERO) => settings.connect_timeout_max,
@@ -116,7 +136,16 @@ impl Request {
                 .unwrap_or(settings.max_message_size)
                 .min(settings.max_message_size_limit),
             keepalive: config.keepalive.unwrap_or(settings.keepalive).then_some(interval),
+            redirects: Redirects { followed: 0, max: config.max_redirects },
         })
+    }
+
+    /// Makes this the same request for another URL, which has neither credentials nor a fragment.
+    pub(crate) fn set_url(&mut self, url: Url) -> Result<(), Error> {
+        (self.host, self.port) = host_and_port(&url)?;
+        self.secure = url.scheme() == "wss";
+        self.url = url;
+        Ok(())
     }
 
     /// The request target: path and query.
@@ -141,7 +170,13 @@ impl Request {
     }
 }
 
-fn parse_url(text: &str) -> Result<Url, Error> {
+fn host_and_port(url: &Url) -> Result<(Host<String>, u16), Error> {
+    let host = url.host().ok_or_else(|| Error::InvalidUrl("it names no host".to_owned()))?.to_owned();
+    let port = url.port_or_known_default().filter(|port| *port != 0);
+    Ok((host, port.ok_or_else(|| Error::InvalidUrl("port 0 cannot be dialled".to_owned()))?))
+}
+
+pub(crate) fn parse_url(text: &str) -> Result<Url, Error> {
     let invalid = |why: &str| Err(Error::InvalidUrl(format!("{why}; write ws://host/path or wss://host/path")));
     if text.len() > MAX_REQUEST {
         return invalid(&format!("it has {} bytes, and may have {MAX_REQUEST}", text.len()));
@@ -174,7 +209,8 @@ fn parse_url(text: &str) -> Result<Url, Error> {
 }
 
 fn check_size(config: &ConnectConfig) -> Result<(), Error> {
-    let fields = config.headers.iter().map(|(name, value)| name.len() + value.len());
+    let pairs = config.headers.iter().chain(&config.cookies).chain(&config.query);
+    let fields = pairs.map(|(name, value)| name.len() + value.len());
     let size = config.subprotocols.iter().map(String::len).chain(fields).fold(0, usize::saturating_add);
     if size > MAX_REQUEST {
         let why = format!("the subprotocols and header fields have {size} bytes, and may have {MAX_REQUEST}");
@@ -235,6 +271,41 @@ fn check_headers(headers: Vec<(String, String)>) -> Result<Vec<(String, HeaderVa
         Ok((name, value))
     };
     headers.into_iter().map(check).collect()
+}
+
+/// Appends cookies to the `Cookie` field, which a request has once (RFC 6265 section 5.4).
+fn add_cookies(headers: &mut Vec<(String, HeaderValue)>, cookies: &[(String, String)]) -> Result<(), Error> {
+    // A quoted value is allowed as well; it consists of the same characters.
+    let is_value = |value: &str| value.bytes().all(|byte| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte));
+    let quoted = |value: &'_ str| value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).is_some_and(is_value);
+    let mut pairs = Vec::new();
+    for (name, value) in cookies {
+        if !is_token(name) {
+            return Err(Error::Protocol(format!("the cookie name {name:?} is not a token (RFC 6265 section 4.1.1)")));
+        }
+        if !is_value(value) && !quoted(value) {
+            let why = "has a character that RFC 6265 section 4.1.1 forbids; encode it, in base64 for example";
+            return Err(Error::Protocol(format!("the value of the cookie {name:?} {why}")));
+        }
+        pairs.push(format!("{name}={value}"));
+    }
+    if pairs.is_empty() {
+        return Ok(());
+    }
+    let at = headers.iter().position(|(name, _)| name.eq_ignore_ascii_case("cookie"));
+    let mut value =
+        at.map(|at| headers[at].1.as_bytes().to_vec()).filter(|given| !given.is_empty()).unwrap_or_default();
+    if !value.is_empty() {
+        value.extend_from_slice(b"; ");
+    }
+    value.extend_from_slice(pairs.join("; ").as_bytes());
+    let mut value = HeaderValue::from_bytes(&value).map_err(|error| Error::Protocol(error.to_string()))?;
+    value.set_sensitive(true);
+    match at {
+        Some(at) => headers[at].1 = value,
+        None => headers.push(("Cookie".to_owned(), value)),
+    }
+    Ok(())
 }
 
 /// Basic authorization (RFC 7617) made of a URL's credentials.
