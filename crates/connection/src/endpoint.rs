@@ -1,5 +1,9 @@
 //! Where connections come from: one guest's connections under one host's settings.
 
+mod over;
+
+pub use over::{Established, Incoming};
+
 use crate::{
     ConnectConfig, ConnectError, Connection, Error, Metrics, Reason, SettingError, Settings, Step,
     drive::{
@@ -21,6 +25,7 @@ use crate::{
     settings::origin,
 };
 use bytes::BytesMut;
+use http::{HeaderMap, uri::Authority};
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 use websocket_protocol::Role;
@@ -219,29 +224,7 @@ impl Endpoint {
     /// [`Refusal`] for an invalid request, with 403 for a page of an origin that is not allowed, and with 503 when a
     /// limit of connections is reached.
     pub fn upgrade<B>(&self, request: &mut http::Request<B>, secure: bool) -> Result<Upgrade, Refusal> {
-        Upgrade::new(request, secure, |fields, authority| {
-            let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Server, None);
-            if let Err(origin) = origin::check(fields, authority, secure, &self.host.settings.allow_origin) {
-                let of = origin.map_or("an unknown origin".to_owned(), |origin| format!("the origin {origin}"));
-                let why =
-                    format!("pages of {of} may not open WebSockets here; the setting `allow-origin` can allow it");
-                attempt.failed(ConnectError::new(Reason::Denied { address: None }, Error::AuthenticationFailed(why)));
-                return Err(Refusal::FOREIGN);
-            }
-            match self.permits() {
-                Ok(permits) => Ok(Admission {
-                    attempt,
-                    limits: self.accepting_limits(),
-                    permits,
-                    timers: Arc::clone(&self.host.timers),
-                }),
-                Err(failure) => {
-                    // The settings that it names are for operators.
-                    attempt.failed(failure);
-                    Err(Refusal::FULL)
-                }
-            }
-        })
+        Upgrade::new(request, secure, |fields, authority| self.admit(fields, authority, secure))
     }
 
     /// Waits until every connection of this guest is gone, those included that were dropped and are
@@ -249,6 +232,27 @@ impl Endpoint {
     pub async fn closed(&self) {
         // It fails only for a semaphore that is closed, and this one never is.
         let _ = self.guest.acquire_many(self.host.settings.max_connections as u32).await;
+    }
+
+    /// Checks where a request for an upgrade comes from, and takes a permit for its connection.
+    fn admit(&self, fields: &HeaderMap, authority: &Authority, secure: bool) -> Result<Admission, Refusal> {
+        let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Server, None);
+        if let Err(origin) = origin::check(fields, authority, secure, &self.host.settings.allow_origin) {
+            let of = origin.map_or("an unknown origin".to_owned(), |origin| format!("the origin {origin}"));
+            let why = format!("pages of {of} may not open WebSockets here; the setting `allow-origin` can allow it");
+            attempt.failed(ConnectError::new(Reason::Denied { address: None }, Error::AuthenticationFailed(why)));
+            return Err(Refusal::FOREIGN);
+        }
+        match self.permits() {
+            Ok(permits) => {
+                Ok(Admission { attempt, limits: self.default_limits(), permits, timers: Arc::clone(&self.host.timers) })
+            }
+            Err(failure) => {
+                // The settings that it names are for operators.
+                attempt.failed(failure);
+                Err(Refusal::FULL)
+            }
+        }
     }
 
     async fn dial(&self, request: Result<Request, Error>, attempt: &Attempt) -> Result<Opened, ConnectError> {
@@ -300,7 +304,8 @@ impl Endpoint {
         Ok((total, guest))
     }
 
-    fn accepting_limits(&self) -> Limits {
+    /// The limits of a connection for which nobody asked for others.
+    fn default_limits(&self) -> Limits {
         let Settings { max_message_size, keepalive, keepalive_interval, .. } = self.host.settings;
         self.limits(max_message_size, keepalive.then_some(keepalive_interval))
     }

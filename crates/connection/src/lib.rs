@@ -38,7 +38,7 @@ pub use drive::{
     timer::{RuntimeTimers, ThreadTimers, Timer, Timers},
     transport::{TcpConnection, TlsConnection},
 };
-pub use endpoint::Endpoint;
+pub use endpoint::{Endpoint, Established, Incoming};
 pub use error::{
     Error,
     connect::{ConnectError, Reason, Step, TlsReason},
@@ -57,4 +57,4 @@ pub use settings::{
     parse_size, parse_time_limit,
     rule::{Rule, RuleError},
 };
-pub use websocket_protocol::{CloseInfo, Message, MessageRef};
+pub use websocket_protocol::{CloseInfo, Message, MessageRef, Role};

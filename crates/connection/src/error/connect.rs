@@ -54,6 +54,11 @@ pub enum Reason {
         /// The header fields of the response.
         headers: HeaderMap,
     },
+    /// This end answered the client's request with this status.
+    RefusedHere {
+        /// The status of the response.
+        status: StatusCode,
+    },
     /// The SOCKS5 proxy refused the credentials, or the destination.
     RefusedByProxy,
     /// The response is not HTTP, or RFC 6455 does not allow it; or the proxy's is not SOCKS5.
@@ -292,7 +297,7 @@ impl From<&Reason> for Class {
             Reason::Denied { .. } => Class::Denied,
             Reason::Dns | Reason::Tcp(_) | Reason::Transport(_) => Class::Unreachable,
             Reason::Tls(_) => Class::Tls,
-            Reason::Refused { .. } | Reason::RefusedByProxy => Class::Refused,
+            Reason::Refused { .. } | Reason::RefusedHere { .. } | Reason::RefusedByProxy => Class::Refused,
             Reason::Protocol => Class::Protocol,
             Reason::Timeout(_) => Class::Timeout,
         }
