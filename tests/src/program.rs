@@ -125,7 +125,7 @@ impl Running {
         Running::spawn(command)
     }
 
-    /// Starts the program by this command, which [`program`] began.
+    /// Starts the program, or an example, by this command.
     pub fn of(command: Command) -> Running {
         Running::spawn(command)
     }

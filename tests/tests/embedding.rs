@@ -1,9 +1,15 @@
-//! The provider as a library: the example embedder, and many guests in one host.
+//! The crates as libraries: their example hosts, and many guests in one host.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
-use tests::{Behaviour, Server, example_path, guest_path, soon};
-use tokio::process::Command;
+use futures_util::{SinkExt, StreamExt};
+use tests::{Behaviour, Running, Server, core_guest, example_path, guest_path, soon, transport_path};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    process::Command,
+};
+use tokio_tungstenite::client_async;
 use wasmtime::{
     Engine, Store,
     component::{Component, InstancePre, Linker, ResourceTable},
@@ -19,6 +25,45 @@ async fn the_example_embedder_runs_the_example_guest() {
     let output = soon(embed.output()).await.unwrap();
     assert_eq!(output.stdout, b"SUCCESS: Received response: Hello, WebSocket!\n", "{output:?}");
     assert_eq!(server.close_code().await, Some(1001));
+}
+
+/// An example that listens on a port of its choice.
+fn listening(example: &str) -> Command {
+    let mut command = Command::new(example_path(example));
+    command.kill_on_drop(true);
+    command
+}
+
+#[tokio::test]
+async fn the_example_server_serves_the_chat_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest = folder.path().join("guest.wasm");
+    std::fs::write(&guest, core_guest("chat_room")).unwrap();
+    let mut command = listening("serve");
+    command.arg(&guest);
+    let mut server = Running::of(command);
+    let address = server.line("listening on http://").await;
+    let tcp = TcpStream::connect(address.trim_end_matches('/')).await.unwrap();
+    let (mut client, _) = soon(client_async(format!("ws://{address}chat"), tcp)).await.unwrap();
+    soon(client.send("/name Ada".into())).await.unwrap();
+    let heard = soon(client.next()).await.unwrap().unwrap();
+    assert!(heard.to_text().unwrap().ends_with(" is now Ada"), "{heard}");
+}
+
+#[tokio::test]
+async fn the_example_dialer_connects_a_caller_to_a_server() {
+    let server = Server::start(Behaviour::Echo).await;
+    let mut command = listening("dial");
+    command.arg(transport_path("transport")).arg(&server.url);
+    let mut dialer = Running::of(command);
+    let address = dialer.line("listening on tcp://").await;
+    let mut caller = TcpStream::connect(address).await.unwrap();
+    caller.write_all(b"hello").await.unwrap();
+    let mut echoed = [0; 5];
+    soon(caller.read_exact(&mut echoed)).await.unwrap();
+    assert_eq!(&echoed, b"hello");
+    drop(caller);
+    assert_eq!(dialer.line("a connection has ended: ").await, "PeerGone");
 }
 
 struct Data {
