@@ -2,6 +2,7 @@
 
 mod case;
 mod config;
+mod deflate;
 mod frames;
 mod guest;
 mod handshake;
@@ -10,6 +11,7 @@ mod peer;
 mod reference;
 
 pub use config::config;
+pub use deflate::deflate;
 pub use frames::frames;
 pub use handshake::handshake;
 pub use payload::payload;

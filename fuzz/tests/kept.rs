@@ -6,9 +6,10 @@ use std::path::Path;
 #[test]
 fn what_is_kept_is_fine() {
     type Target = fn(&[u8]);
-    let targets: [(_, Target); 4] = [
+    let targets: [(_, Target); 5] = [
         ("frames", fuzz::frames),
         ("config", fuzz::config),
+        ("deflate", fuzz::deflate),
         ("handshake", fuzz::handshake),
         ("payload", fuzz::payload),
     ];
