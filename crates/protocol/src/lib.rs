@@ -41,7 +41,7 @@ mod violation;
 
 pub use close::CloseInfo;
 pub use connection::{Config, Connection, Failure};
-pub use message::{InvalidMessage, Message, MessageKind, MessageRef};
+pub use message::{InvalidMessage, Message, MessageKind, MessageRef, PreparedMessage};
 pub use violation::Violation;
 
 /// Which end of the connection this is. A client masks what it sends; a server does not (RFC 6455 section 5.1).

@@ -1,6 +1,6 @@
 //! Two ends talk over a pipe that delays, cuts into pieces and ends at random, in virtual time. Each seed is one run, and
 //! every run repeats exactly. Messages are sent whole, in fragments, in pieces and frame by frame, and received whole, in
-//! pieces and frame by frame, whatever the other end does.
+//! pieces and frame by frame, whatever the other end does. Half of the runs negotiate compression.
 //!
 //! Checked in each run: messages arrive in order, whole and once; without a fault none is lost; each end is reported once;
 //! memory stays bounded, also where larger messages pass; and no wake-up is lost, because an application that has to wait tries again only when
@@ -21,6 +21,7 @@ use std::{
 use websocket_protocol::{
     CloseInfo, Config, Connection, Failure, Message, MessageKind, MessageRef, Role,
     connection::{BATCH_DELAY, Outcome, ReceiveError, SendError, Sent, State},
+    deflate::{self, Compression, MemoryBudget, Offer, Options},
     frame::{Frame, Opcode},
 };
 
@@ -34,6 +35,8 @@ const MAX_BUFFERED: usize = 2 * MAX_MESSAGE + (64 << 10) + 4 * (64 << 10) + 2 * 
 /// The most that they may hold at an end that sends and receives in pieces only, however large the messages are: the inbox and
 /// one fragment, what is read ahead of a fragment, reads, and output.
 const MAX_STREAMED: usize = 2 * (64 << 10) + 2 * (64 << 10) + 4 * (64 << 10) + 4 * (64 << 10);
+/// The most that compression holds: an inflater, and earlier messages for both directions.
+const MAX_COMPRESSION: usize = (48 << 10) + (32 << 10) + (4 << 10);
 /// The size of a message that only passes in pieces.
 const LARGE_MESSAGE: usize = 2 << 20;
 
@@ -111,6 +114,7 @@ impl End {
         styles: [Style; 2],
         largest: usize,
         may_cancel: bool,
+        compression: Option<Compression>,
         random: &mut StdRng,
         now: Instant,
     ) -> Self {
@@ -126,7 +130,10 @@ impl End {
         config.inbound_buffer = random.random_range(least..64 << 10);
         config.keep_alive = Some(KEEP_ALIVE);
         let mut masks = StdRng::seed_from_u64(random.random());
-        let connection = Connection::new(config, Box::new(move || masks.random()), now);
+        let mut connection = Connection::new(config, Box::new(move || masks.random()), now);
+        if let Some(compression) = compression {
+            connection = connection.with_compression(compression);
+        }
         let count = random.random_range(0..30);
         let largest = if styles == [Style::Pieces; 2] { largest } else { largest.min(MAX_MESSAGE - 8) };
         End {
@@ -163,7 +170,7 @@ impl End {
         }
         let buffered = self.connection.buffered();
         let most = if self.style == Style::Pieces { MAX_STREAMED } else { MAX_BUFFERED };
-        assert!(buffered <= most, "{buffered} bytes are buffered");
+        assert!(buffered <= most + MAX_COMPRESSION, "{buffered} bytes are buffered");
     }
 
     /// The application sends and receives until it has to wait or pauses; returns whether it did anything.
@@ -215,6 +222,7 @@ impl End {
                     sent
                 })
             }
+            None if way == 3 => connection.send_uncompressed(MessageRef::from(message)).map_ok(|sent| (true, sent)),
             None => connection.send(MessageRef::from(message)).map_ok(|sent| (true, sent)),
             Some(Progress::Pieces(_)) if self.may_cancel && random.random_bool(0.01) => {
                 self.to_send.clear();
@@ -440,6 +448,24 @@ impl End {
     }
 }
 
+/// What the client and the server agree on.
+fn negotiate(budget: &MemoryBudget, random: &mut StdRng) -> [Compression; 2] {
+    let [client, server] = [(); 2].map(|()| {
+        let mut options = Options::default();
+        options.compress_takeover = random.random_bool(0.5);
+        options.inflate_takeover = random.random_bool(0.5);
+        options.compress_window_bits = random.random_range(9..=15);
+        options.inflate_window_bits = random.random_range(9..=15);
+        // The faster levels: thousands of runs.
+        options.level = random.random_range(1..=3);
+        options.min_size = random.random_range(0..300);
+        options
+    });
+    let offer = Offer::new(client, budget);
+    let answer = deflate::answer([offer.header().as_bytes()], server, budget).unwrap().unwrap();
+    [offer.accept([answer.header.as_bytes()]).unwrap().unwrap(), answer.compression]
+}
+
 fn message(number: usize, largest: usize, random: &mut StdRng) -> Message {
     let size = match random.random_range(0..100) {
         0 => random.random_range(0..largest),
@@ -449,6 +475,11 @@ fn message(number: usize, largest: usize, random: &mut StdRng) -> Message {
     match random.random_range(0..10) {
         0 => Message::Ping(number.to_be_bytes().to_vec().into()),
         1..5 => Message::Text(format!("{number:08}{}", "é".repeat(size / 2))),
+        5 => {
+            let mut noise = number.to_be_bytes().to_vec();
+            noise.extend((0..size).map(|_| random.random::<u8>()));
+            Message::Binary(noise.into())
+        }
         _ => Message::Binary([&number.to_be_bytes()[..], &vec![number as u8; size]].concat().into()),
     }
 }
@@ -512,8 +543,14 @@ fn run(seed: u64) {
     let capacity = random.random_range(1..128 << 10);
     // It passes in time.
     let largest = LARGE_MESSAGE.min(200 * capacity);
-    let mut client = End::new(Role::Client, styles, largest, faulty, &mut random, now);
-    let mut server = End::new(Role::Server, [styles[1], styles[0]], largest, faulty, &mut random, now);
+    let budget = MemoryBudget::new(random.random_range(0..100_000));
+    let granted = budget.remaining();
+    let [client_side, server_side] = match random.random_bool(0.5) {
+        true => negotiate(&budget, &mut random).map(Some),
+        false => [None, None],
+    };
+    let mut client = End::new(Role::Client, styles, largest, faulty, client_side, &mut random, now);
+    let mut server = End::new(Role::Server, [styles[1], styles[0]], largest, faulty, server_side, &mut random, now);
     let (mut up, mut down) = (Pipe::new(capacity, now), Pipe::new(capacity, now));
     // When the transport breaks, or is silent from then on.
     let fault_at = now + Duration::from_micros(random.random_range(0..400_000));
@@ -589,6 +626,8 @@ fn run(seed: u64) {
             assert!(to.failure.is_some() || to.connection.closure().received.is_some(), "a failure is reported");
         }
     }
+    drop((client, server));
+    assert_eq!(budget.remaining(), granted, "context takeover returns its memory");
     if !faulty {
         assert!(now - start < QUICK, "the run took {:?}", now - start);
     }

@@ -4,7 +4,7 @@ use super::{
     Changes, Connection, Failure, Initiator, OUTPUT_BOUND, ReceiveError, SendError, Sent, pacing::EARLY_PART,
     phase::Phase,
 };
-use crate::{CloseInfo, InvalidMessage, Message, MessageRef};
+use crate::{CloseInfo, InvalidMessage, Message, MessageRef, Role, message::PreparedMessage};
 use std::{sync::Arc, task::Poll, time::Instant};
 
 impl Connection {
@@ -28,6 +28,55 @@ impl Connection {
         message: MessageRef<'_>,
         write: impl FnOnce(&mut Self),
     ) -> Poll<Result<Sent, SendError>> {
+        self.send_message(message, true, write)
+    }
+
+    /// [`Connection::send`], never compressed: for a message that compression makes no smaller, or that has a secret beside
+    /// text that others choose, whose compressed size would tell something about the secret.
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send_uncompressed(&mut self, message: MessageRef<'_>) -> Poll<Result<Sent, SendError>> {
+        self.send_message(message, false, |_| {})
+    }
+
+    /// [`Connection::send`] for a message that is sent to many connections. Confirm it with
+    /// [`Connection::confirm_prepared`].
+    ///
+    /// # Errors
+    /// As [`Connection::send`].
+    pub fn send_prepared(&mut self, message: &PreparedMessage) -> Poll<Result<Sent, SendError>> {
+        if let Err(error) = self.check_send(message.as_binary()) {
+            return Poll::Ready(Err(error));
+        }
+        if self.output.len() >= OUTPUT_BOUND || self.outgoing.is_within_message() {
+            return Poll::Pending;
+        }
+        let encoded = self.writer.prepared(message);
+        let is_framed = self.config.role == Role::Server && !encoded.frame.is_empty();
+        if is_framed && encoded.payload.len() <= self.writer.fragment_size() {
+            self.output.extend_from_slice(&encoded.frame);
+        } else {
+            self.write_fragments(message.kind().opcode(), &encoded.payload, encoded.is_compressed);
+        }
+        self.stats.sent.add(message.as_binary());
+        Poll::Ready(Ok(self.pacing.sent(true, self.output.len())))
+    }
+
+    /// [`Connection::confirm`] for [`Connection::send_prepared`].
+    ///
+    /// # Errors
+    /// As [`Connection::confirm`].
+    pub fn confirm_prepared(&mut self, message: &PreparedMessage) -> Result<(), SendError> {
+        self.confirm(message.as_binary())
+    }
+
+    fn send_message(
+        &mut self,
+        message: MessageRef<'_>,
+        compress: bool,
+        write: impl FnOnce(&mut Self),
+    ) -> Poll<Result<Sent, SendError>> {
         if let Err(error) = self.check_send(message) {
             return Poll::Ready(Err(error));
         }
@@ -36,9 +85,14 @@ impl Connection {
             return Poll::Pending;
         }
         debug_assert!(self.pong.is_none(), "a pong waits only while the output is full");
+        if compress && let Some(payload) = self.writer.compress(message) {
+            self.write_fragments(message.opcode(), &payload, true);
+            self.stats.sent.add(message);
+            return Poll::Ready(Ok(self.pacing.sent(is_data, self.output.len())));
+        }
         let bytes = message.payload();
         if self.writer.is_fragmented(message) {
-            self.write_fragments(message.opcode(), &bytes);
+            self.write_fragments(message.opcode(), &bytes, false);
             self.stats.sent.add(message);
             return Poll::Ready(Ok(self.pacing.sent(is_data, self.output.len())));
         }

@@ -62,6 +62,7 @@ pub use parts::{Piece, STREAM_BUFFER, STREAM_FRAGMENT};
 
 use crate::{
     InvalidMessage, RandomSource, Role, Violation,
+    deflate::{Agreed, Compression, Parameters},
     message::{MessageReader, MessageWriter, ReadLimits},
 };
 use bytes::{Bytes, BytesMut};
@@ -219,6 +220,8 @@ pub struct Connection {
     taking: Taking,
     /// The message that the application sends in parts.
     outgoing: Outgoing,
+    /// The compression that was negotiated, until the connection is closed.
+    compression: Option<Agreed>,
     /// The end of a fragmented message, while the output is full.
     queued: Bytes,
     /// The answer to the last ping, while the output is full (RFC 6455 section 5.5.3 lets it stand for earlier ones).
@@ -262,6 +265,7 @@ impl Connection {
             controls: 0,
             taking: Taking::default(),
             outgoing: Outgoing::default(),
+            compression: None,
             queued: Bytes::new(),
             pong: None,
             unflushed: false,
@@ -274,6 +278,23 @@ impl Connection {
             closed_event: false,
             changes: Changes::default(),
         }
+    }
+
+    /// The connection with the compression that its opening handshake negotiated. Call it before anything is sent or
+    /// received. `max_message_size` and `max_stream_size` count inflated bytes, and `max_frame_size` the bytes of frames.
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        let (compressor, inflater, agreed) = compression.split();
+        if let Some((compressor, min_size)) = compressor {
+            self.writer.set_compressor(compressor, min_size);
+        }
+        self.reader.set_inflater(inflater);
+        self.compression = Some(agreed);
+        self
+    }
+
+    /// The parameters of the compression that was negotiated; `None` without it, and once the connection is closed.
+    pub fn compression(&self) -> Option<Parameters> {
+        self.compression.as_ref().map(|agreed| agreed.parameters)
     }
 
     /// The limits.
@@ -308,9 +329,14 @@ impl Connection {
         &self.stats
     }
 
-    /// Bytes of memory that unread messages, the message being assembled, and the buffers hold.
+    /// Bytes of memory that unread messages, the message being assembled, the buffers, and compression hold.
     pub fn buffered(&self) -> usize {
-        self.inbox.bytes() + self.reader.reserved() + self.input.capacity() + self.output.capacity() + self.queued.len()
+        self.inbox.bytes()
+            + self.reader.reserved()
+            + self.input.capacity()
+            + self.output.capacity()
+            + self.queued.len()
+            + self.writer.reserved()
     }
 
     /// The next event; `None` when there is none. At most one of each kind occurs in a connection's life.

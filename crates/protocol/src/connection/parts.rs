@@ -52,6 +52,7 @@ pub(super) struct Unfinished {
     size: u64,
     /// A frame was sent.
     has_begun: bool,
+    is_compressed: bool,
 }
 
 /// A part of a received message.
@@ -72,7 +73,7 @@ impl Outgoing {
 
 impl Unfinished {
     fn new(kind: MessageKind) -> Self {
-        Unfinished { kind, utf8: Utf8Check::default(), size: 0, has_begun: false }
+        Unfinished { kind, utf8: Utf8Check::default(), size: 0, has_begun: false, is_compressed: false }
     }
 
     /// The message with a further part. Fails if that makes it text that is not UTF-8.
@@ -110,7 +111,8 @@ impl Connection {
     }
 
     /// Sends what comes next of the message that [`Connection::send_stream`] began, as one fragment of at most
-    /// [`STREAM_FRAGMENT`] bytes, and returns how many bytes of `data` it carries. The message ends when that is all and
+    /// [`STREAM_FRAGMENT`] bytes, and returns how many bytes of `data` it carries. Where compression was negotiated, each
+    /// fragment is compressed and can be inflated before the next one is sent. The message ends when that is all and
     /// `is_last`. `Pending` while the output holds [`OUTPUT_BOUND`] bytes. Afterwards, do what [`Sent`] says, with
     /// [`Connection::confirm_part`].
     ///
@@ -135,12 +137,20 @@ impl Connection {
         if self.output.len() >= OUTPUT_BOUND {
             return Poll::Pending;
         }
-        let next = match message.with(piece, is_last) {
+        let mut next = match message.with(piece, is_last) {
             Ok(next) => next,
             Err(error) => return Poll::Ready(Err(error.into())),
         };
+        if !message.has_begun {
+            next.is_compressed = self.writer.compresses_pieces(count, is_last);
+        }
         self.outgoing = Outgoing::Pieces(next);
-        Poll::Ready(Ok((count, self.write_part(message.opcode(), is_last, piece, next.size))))
+        if next.is_compressed {
+            self.writer.compressed_piece(message.opcode(), piece, is_last, &mut self.output);
+        } else {
+            self.writer.frames().frame(message.opcode(), is_last, piece, &mut self.output);
+        }
+        Poll::Ready(Ok((count, self.part_sent(is_last, next.size))))
     }
 
     /// Gives up the message that [`Connection::send_stream`] began. Once a part of it was sent, nothing but a close frame
@@ -176,7 +186,8 @@ impl Connection {
             Err(error) => return Poll::Ready(Err(error.into())),
         };
         self.outgoing = Outgoing::Frames(message);
-        Poll::Ready(Ok(self.write_part(*opcode, *is_final, payload, message.size)))
+        self.writer.frames().frame(*opcode, *is_final, payload, &mut self.output);
+        Poll::Ready(Ok(self.part_sent(*is_final, message.size)))
     }
 
     /// The message that this frame belongs to, with the frame; `None` while it has to wait for another one.
@@ -238,8 +249,7 @@ impl Connection {
         }
     }
 
-    fn write_part(&mut self, opcode: Opcode, is_last: bool, payload: &[u8], size: u64) -> Sent {
-        self.writer.frames().frame(opcode, is_last, payload, &mut self.output);
+    fn part_sent(&mut self, is_last: bool, size: u64) -> Sent {
         if is_last {
             self.stats.sent.messages += 1;
             self.stats.sent.bytes += size;

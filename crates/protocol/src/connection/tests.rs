@@ -1,6 +1,7 @@
 //! One test for each row of the table of phases and events, and virtual-time tests of keep-alive, closing, grace periods,
 //! batching and backpressure.
 
+mod compression;
 mod parts;
 
 use super::{pacing::EARLY_PART, *};

@@ -118,8 +118,13 @@ impl Connection {
 
     /// Writes a message in fragments. Those that the output has no capacity for are queued, so that control frames may go
     /// before them.
-    pub(super) fn write_fragments(&mut self, opcode: Opcode, payload: &[u8]) {
-        let first = self.writer.fragment(opcode, payload, true, &mut self.output);
+    pub(super) fn write_fragments(&mut self, opcode: Opcode, payload: &[u8], is_compressed: bool) {
+        // Only the first fragment of a compressed message is marked.
+        let first = if is_compressed {
+            self.writer.compressed_fragment(opcode, payload, true, &mut self.output)
+        } else {
+            self.writer.fragment(opcode, payload, true, &mut self.output)
+        };
         let mut rest = &payload[first..];
         while !rest.is_empty() && self.output.len() < OUTPUT_BOUND {
             rest = &rest[self.writer.fragment(Opcode::Continuation, rest, true, &mut self.output)..];
@@ -179,6 +184,8 @@ impl Connection {
         self.closure.decide(outcome);
         self.phase = Phase::Closed { failure };
         self.reader.clear();
+        self.writer.clear();
+        self.compression = None;
         self.input = BytesMut::new();
         self.pong = None;
         self.is_paused = false;

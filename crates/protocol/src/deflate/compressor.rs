@@ -35,6 +35,16 @@ impl Compressor {
         Compressor { key, takeover, history: History::new(history_size(window_bits)) }
     }
 
+    /// The window, in bits.
+    pub fn window_bits(&self) -> u8 {
+        self.key.window_bits
+    }
+
+    /// The level of compression.
+    pub fn level(&self) -> u8 {
+        self.key.level
+    }
+
     /// Whether messages refer to the messages before. If not, the same message is always compressed to the same bytes.
     pub fn has_takeover(&self) -> bool {
         self.takeover

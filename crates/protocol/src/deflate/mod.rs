@@ -144,6 +144,13 @@ pub struct Compression {
     compressor: Option<Compressor>,
     inflater: Inflater,
     /// Returns the memory to the budget when the connection ends.
+    grant: MemoryGrant,
+}
+
+/// What a connection keeps of its [`Compression`], besides the compressor and the inflater.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    pub(crate) parameters: Parameters,
     _grant: MemoryGrant,
 }
 
@@ -158,7 +165,7 @@ impl Compression {
             compressor: (bits >= MIN_WINDOW_BITS)
                 .then(|| Compressor::new(bits, options.level, parameters.has_takeover(role))),
             inflater: Inflater::new(parameters.window_bits(peer), parameters.has_takeover(peer)),
-            _grant: grant,
+            grant,
         }
     }
 
@@ -168,6 +175,12 @@ impl Compression {
         let compressor = parameters.has_takeover(role).then(|| compressor::history_size(bits));
         let inflater = parameters.has_takeover(peer).then(|| inflater::history_size(parameters.window_bits(peer)));
         compressor.unwrap_or(0) + inflater.unwrap_or(0)
+    }
+
+    /// The compressor with the least size of messages that it is for, the inflater, and what remains.
+    pub(crate) fn split(self) -> (Option<(Compressor, usize)>, Inflater, Agreed) {
+        let agreed = Agreed { parameters: self.parameters, _grant: self.grant };
+        (self.compressor.map(|compressor| (compressor, self.min_size)), self.inflater, agreed)
     }
 
     /// What both ends agreed on.

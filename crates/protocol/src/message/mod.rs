@@ -3,10 +3,12 @@
 mod assembly;
 #[cfg(test)]
 mod compression_tests;
+mod prepared;
 mod reader;
 mod utf8;
 mod writer;
 
+pub use prepared::PreparedMessage;
 pub use reader::{Claim, MessageReader, ReadLimits, Unit};
 pub(crate) use utf8::Utf8Check;
 pub use writer::MessageWriter;

@@ -1,13 +1,13 @@
 //! Messages to frames (RFC 6455 section 5.4) over a [`FrameWriter`]. A message is sent as one frame unless it is larger than
 //! a fragment may be. Compression comes before fragmentation (RFC 7692 section 6.1).
 
-use super::MessageRef;
+use super::{MessageRef, PreparedMessage, prepared::Encoded};
 use crate::{
     RandomSource, Role,
     deflate::Compressor,
     frame::{FrameWriter, Opcode, Payload},
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 /// Writes the messages of one end of a connection.
 #[derive(Debug)]
@@ -65,9 +65,42 @@ impl MessageWriter {
         deflate.compressor.message(&message.payload(), &mut payload).then_some(payload)
     }
 
-    /// The compressor, for messages that are sent in pieces.
-    pub fn compressor(&mut self) -> Option<&mut Compressor> {
-        self.deflate.as_mut().map(|deflate| &mut deflate.compressor)
+    /// Whether a message is compressed that is sent in pieces, of which the first one has `size` bytes.
+    pub(crate) fn compresses_pieces(&self, size: usize, is_last: bool) -> bool {
+        self.deflate.as_ref().is_some_and(|deflate| !is_last || size >= deflate.min_size)
+    }
+
+    /// Appends a piece of a compressed message to `output`, in as many fragments as it takes.
+    pub(crate) fn compressed_piece(&mut self, opcode: Opcode, piece: &[u8], is_last: bool, output: &mut BytesMut) {
+        let Some(deflate) = &mut self.deflate else { return };
+        let mut payload = BytesMut::new();
+        deflate.compressor.piece(piece, is_last, &mut payload);
+        let (mut opcode, mut rest) = (opcode, &payload[..]);
+        while !rest.is_empty() {
+            rest = &rest[self.compressed_fragment(opcode, rest, is_last, output)..];
+            opcode = Opcode::Continuation;
+        }
+    }
+
+    /// How a prepared message is sent: compressed as [`MessageWriter::message`] would.
+    pub(crate) fn prepared(&mut self, message: &PreparedMessage) -> Encoded {
+        let size = message.payload().len();
+        match self.deflate.as_deref_mut().filter(|deflate| size >= deflate.min_size) {
+            Some(Deflate { compressor, .. }) if !compressor.has_takeover() => message.compressed(compressor),
+            // Each copy refers to other messages.
+            Some(_) => self.compress(message.as_binary()).map(|payload| Encoded {
+                frame: Bytes::new(),
+                payload: payload.freeze(),
+                is_compressed: true,
+            }),
+            None => None,
+        }
+        .unwrap_or_else(|| message.plain().clone())
+    }
+
+    /// Compresses nothing more, and releases memory.
+    pub(crate) fn clear(&mut self) {
+        self.deflate = None;
     }
 
     /// Bytes of memory that the compressor holds.
