@@ -10,7 +10,10 @@ use crate::{
         metrics::Metrics,
         record::{Attempt, Warnings},
     },
-    open::{handshake::handshake, request::Request},
+    open::{
+        handshake::{Answer, handshake},
+        request::Request,
+    },
 };
 use bytes::BytesMut;
 use std::time::Duration;
@@ -56,7 +59,9 @@ impl Endpoint {
     ) -> Result<(Option<String>, Vec<u8>), Error> {
         let request = Request::new(config, self.settings())?;
         let done = tokio::time::timeout(request.timeout, handshake(&request, &mut transport)).await;
-        let (subprotocol, rest) = done.map_err(|_| Error::Timeout)??;
-        Ok((subprotocol, rest.to_vec()))
+        match done.map_err(|_| Error::Timeout)?? {
+            Answer::Accepted { subprotocol, input } => Ok((subprotocol, input.to_vec())),
+            Answer::Redirected(_) => Err(Error::ConnectionFailed("no redirect is followed here".to_owned())),
+        }
     }
 }
