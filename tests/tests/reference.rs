@@ -74,7 +74,7 @@ fn errors(page: &mut String) {
 }
 
 /// The constants that limit what guests and peers can do, by file.
-const LIMITS: [(&str, &[&str]); 18] = [
+const LIMITS: [(&str, &[&str]); 19] = [
     ("connection/src/open/request.rs", &["MAX_REQUEST"]),
     ("connection/src/settings/rule.rs", &["MAX_NAME"]),
     ("connection/src/open/refusal.rs", &["MAX_BODY", "MAX_RAW_BODY", "BODY_WAIT"]),
@@ -85,6 +85,7 @@ const LIMITS: [(&str, &[&str]); 18] = [
     ("protocol/src/frame/mod.rs", &["MAX_CONTROL_PAYLOAD"]),
     ("protocol/src/connection/pacing.rs", &["OUTPUT_BOUND", "BATCH_DELAY"]),
     ("protocol/src/connection/inbox.rs", &["MAX_UNREAD_CONTROLS"]),
+    ("protocol/src/connection/parts.rs", &["STREAM_BUFFER", "STREAM_FRAGMENT"]),
     ("protocol/src/connection/mod.rs", &["GRACE_PERIOD"]),
     ("cli/src/config.rs", &["MAX_CONFIG"]),
     ("cli/src/guest.rs", &["MAX_GUEST"]),

@@ -8,25 +8,25 @@ use crate::{
     ConnectConfig, ConnectError, Connection, Error, Metrics, Reason, SettingError, Settings, Step,
     drive::{
         driver::{Driver, Limits},
-        timer::{ThreadTimers, Timers},
+        timer::{ThreadTimers, Timer, Timers},
         transport::{Permits, TcpConnection, TlsConnection, Transport},
     },
     error::connect::Progress,
     observe::record::{Attempt, Warnings},
     open::{
-        accept::{Admission, Refusal, Upgrade},
+        accept::{AcceptConfig, Admission, Refusal, Upgrade},
         dial::dial,
         handshake::{Answer, handshake},
         hook::{Destination, Hook},
         policy::Policy,
-        request::Request,
+        request::{Request, Sizes},
         tls::Tls,
     },
     settings::origin,
 };
 use bytes::BytesMut;
 use http::{HeaderMap, uri::Authority};
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 use websocket_protocol::Role;
 
@@ -160,7 +160,7 @@ impl Endpoint {
             };
         let record = attempt.opened(subprotocol.as_deref(), address);
         let driver = Driver::new(transport, input, Role::Client, limits, record);
-        Ok(Connection::open(driver, limits, url, subprotocol, self.host.timers.timer(), permits))
+        Ok(Connection::open(driver, limits, url, subprotocol, self.timer(), permits))
     }
 
     /// Dials `host:port` for a byte stream without a WebSocket: the same policy, DNS, proxy, limits and time limit.
@@ -244,9 +244,7 @@ impl Endpoint {
             return Err(Refusal::FOREIGN);
         }
         match self.permits() {
-            Ok(permits) => {
-                Ok(Admission { attempt, limits: self.default_limits(), permits, timers: Arc::clone(&self.host.timers) })
-            }
+            Ok(permits) => Ok(Admission { attempt, endpoint: self.clone(), permits }),
             Err(failure) => {
                 // The settings that it names are for operators.
                 attempt.failed(failure);
@@ -258,7 +256,7 @@ impl Endpoint {
     async fn dial(&self, request: Result<Request, Error>, attempt: &Attempt) -> Result<Opened, ConnectError> {
         let mut request = request.map_err(ConnectError::invalid_request)?;
         let permits = self.permits()?;
-        let limits = self.limits(request.max_message_size, request.keepalive);
+        let limits = self.limits(request.sizes, request.keepalive);
         let (limit, progress) = (request.timeout, Progress::default());
         let shake_hands = async {
             loop {
@@ -304,16 +302,26 @@ impl Endpoint {
         Ok((total, guest))
     }
 
-    /// The limits of a connection for which nobody asked for others.
-    fn default_limits(&self) -> Limits {
-        let Settings { max_message_size, keepalive, keepalive_interval, .. } = self.host.settings;
-        self.limits(max_message_size, keepalive.then_some(keepalive_interval))
+    /// The limits of a connection that is accepted, or that was opened elsewhere.
+    pub(crate) fn accepting_limits(&self, config: &AcceptConfig) -> Limits {
+        let Settings { keepalive, keepalive_interval, .. } = self.host.settings;
+        let sizes = Sizes::new(config.max_message_size, config.max_frame_size, config.streams, self.settings());
+        self.limits(sizes, keepalive.then_some(keepalive_interval))
     }
 
-    pub(crate) fn limits(&self, max_message_size: usize, keepalive: Option<Duration>) -> Limits {
+    /// A timer for one connection.
+    pub(crate) fn timer(&self) -> Pin<Box<dyn Timer>> {
+        self.host.timers.timer()
+    }
+
+    pub(crate) fn limits(&self, sizes: Sizes, keepalive: Option<Duration>) -> Limits {
         let settings = &self.host.settings;
         Limits {
-            max_message_size,
+            max_message_size: sizes.max_message_size,
+            max_stream_size: sizes.max_stream_size,
+            max_frame_size: sizes.max_frame_size,
+            fragment_size: settings.fragment_size.unwrap_or(usize::MAX),
+            streams: sizes.streams,
             keepalive,
             inbound_buffer: settings.inbound_buffer,
             receive_wait: settings.receive_wait,

@@ -34,7 +34,7 @@ impl Endpoint {
         let request = Request::new(config, self.settings())?;
         let role = if is_client { Role::Client } else { Role::Server };
         let record = Attempt::begin(&Metrics::default(), &Warnings::default(), role, None).opened(None, None);
-        let limits = self.limits(request.max_message_size, request.keepalive);
+        let limits = self.limits(request.sizes, request.keepalive);
         let driver = Driver::new(Box::new(transport), BytesMut::new(), role, limits, record);
         Ok(Connection::open(driver, limits, request.url.into(), None, ThreadTimers.timer(), ()))
     }
@@ -44,8 +44,8 @@ impl Endpoint {
     /// # Errors
     /// Those of a request that breaks the contract.
     pub fn grants(&self, config: ConnectConfig) -> Result<(String, Duration, usize, Option<Duration>), Error> {
-        let Request { url, timeout, max_message_size, keepalive, .. } = Request::new(config, self.settings())?;
-        Ok((url.into(), timeout, max_message_size, keepalive))
+        let Request { url, timeout, sizes, keepalive, .. } = Request::new(config, self.settings())?;
+        Ok((url.into(), timeout, sizes.max_message_size, keepalive))
     }
 
     /// The opening handshake alone, over a transport; gives the subprotocol and what came behind it.

@@ -35,6 +35,7 @@ mod settings;
 
 pub use drive::{
     connection::{Connection, ConnectionState},
+    parts::{ReceiveStream, SendStream},
     timer::{RuntimeTimers, ThreadTimers, Timer, Timers},
     transport::{TcpConnection, TlsConnection},
 };
@@ -45,7 +46,7 @@ pub use error::{
 };
 pub use observe::metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
 pub use open::{
-    accept::{Refusal, Upgrade, check_request},
+    accept::{AcceptConfig, Refusal, Upgrade, check_request},
     hook::Destination,
     request::ConnectConfig,
     tls,
@@ -57,4 +58,7 @@ pub use settings::{
     parse_size, parse_time_limit,
     rule::{Rule, RuleError},
 };
-pub use websocket_protocol::{CloseInfo, Message, MessageRef, Role};
+pub use websocket_protocol::{
+    CloseInfo, Message, MessageKind, MessageRef, Role,
+    frame::{Frame, Opcode},
+};

@@ -22,8 +22,9 @@ use std::{
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 use websocket_protocol::{
-    Config, Failure, Role,
-    connection::{Connection as Protocol, Event, Sent, State},
+    Config, Failure, MessageKind, Role,
+    connection::{Connection as Protocol, Event, Piece, ReceiveError, SendError, Sent, State},
+    frame::Frame,
 };
 
 /// The limits of one connection.
@@ -31,6 +32,14 @@ use websocket_protocol::{
 pub(crate) struct Limits {
     /// Bytes of one assembled message, both ways.
     pub(crate) max_message_size: usize,
+    /// Bytes of one message in pieces, both ways.
+    pub(crate) max_stream_size: u64,
+    /// Bytes of one frame, both ways.
+    pub(crate) max_frame_size: usize,
+    /// Bytes of one frame of a message that is sent.
+    pub(crate) fragment_size: usize,
+    /// Whether messages may be received in pieces and frame by frame.
+    pub(crate) streams: bool,
     /// Bytes received ahead of the guest.
     pub(crate) inbound_buffer: usize,
     /// How long `receive` waits.
@@ -47,6 +56,10 @@ impl Limits {
     fn config(&self, role: Role) -> Config {
         let mut config = Config::new(role);
         config.max_message_size = self.max_message_size;
+        config.max_stream_size = self.max_stream_size;
+        config.max_frame_size = self.max_frame_size;
+        config.fragment_size = self.fragment_size;
+        config.streams = self.streams;
         config.inbound_buffer = self.inbound_buffer;
         config.close_timeout = self.close_timeout;
         config.keep_alive = self.keepalive;
@@ -126,6 +139,92 @@ impl Driver {
             Poll::Ready(Ok(sent)) => {
                 self.notices.flush |= sent == Sent::BatchBegun;
                 Ok(())
+            }
+            Poll::Ready(Err(error)) => Err(error),
+        };
+        Some(outcome.map_err(Error::from))
+    }
+
+    /// Begins to receive the next message in pieces; `None` when that has to wait. It gives its kind, and none once the peer
+    /// has closed.
+    pub(crate) fn take_stream(&mut self) -> Option<Result<Option<MessageKind>, Error>> {
+        let outcome = self.protocol.receive_stream();
+        self.unless_closed(outcome)
+    }
+
+    /// What comes next of the message in pieces; `None` when that has to wait.
+    pub(crate) fn take_piece(&mut self) -> Option<Result<Piece, Error>> {
+        match self.protocol.receive_piece() {
+            Poll::Ready(outcome) => Some(outcome.map_err(Error::from)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Discards what is left of the message in pieces.
+    pub(crate) fn discard_stream(&mut self) {
+        self.protocol.discard_stream();
+    }
+
+    /// The next frame; `None` when that has to wait. It gives none once the peer has closed.
+    pub(crate) fn take_frame(&mut self) -> Option<Result<Option<Frame>, Error>> {
+        let outcome = self.protocol.receive_frame().map_ok(Some);
+        self.unless_closed(outcome)
+    }
+
+    /// After the peer's close frame, there is nothing more, which is no error.
+    fn unless_closed<T>(&self, outcome: Poll<Result<Option<T>, ReceiveError>>) -> Option<Result<Option<T>, Error>> {
+        match outcome {
+            Poll::Ready(Err(ReceiveError::Closed)) if self.protocol.closure().received.is_some() => Some(Ok(None)),
+            Poll::Ready(outcome) => Some(outcome.map_err(Error::from)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Begins to send a message in pieces; `None` when that has to wait.
+    pub(crate) fn begin_stream(&mut self, kind: MessageKind) -> Option<Result<(), Error>> {
+        match self.protocol.send_stream(kind) {
+            Poll::Ready(outcome) => Some(outcome.map_err(Error::from)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Sends what comes next of the message in pieces, and gives how many bytes that are; `None` when it has to wait.
+    pub(crate) fn put_piece(
+        &mut self,
+        data: &[u8],
+        is_last: bool,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<usize, Error>> {
+        let sent = self.protocol.send_piece(data, is_last);
+        self.part_sent(sent, cx)
+    }
+
+    /// Gives up the message in pieces.
+    pub(crate) fn cancel_stream(&mut self, cx: &mut Context<'_>) {
+        self.protocol.cancel_send(Driver::now());
+        self.write(cx);
+    }
+
+    /// Sends a frame; `None` when it has to wait.
+    pub(crate) fn put_frame(&mut self, frame: &Frame, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
+        let sent = self.protocol.send_frame(frame, Driver::now()).map_ok(|sent| ((), sent));
+        self.part_sent(sent, cx)
+    }
+
+    fn part_sent<T>(
+        &mut self,
+        sent: Poll<Result<(T, Sent), SendError>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<T, Error>> {
+        let outcome = match sent {
+            Poll::Pending => return None,
+            Poll::Ready(Ok((part, Sent::Now))) => {
+                self.write(cx);
+                self.protocol.confirm_part().map(|()| part)
+            }
+            Poll::Ready(Ok((part, sent))) => {
+                self.notices.flush |= sent == Sent::BatchBegun;
+                Ok(part)
             }
             Poll::Ready(Err(error)) => Err(error),
         };

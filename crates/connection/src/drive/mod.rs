@@ -3,6 +3,7 @@
 pub(crate) mod connection;
 pub(crate) mod driver;
 pub(crate) mod flusher;
+pub(crate) mod parts;
 pub(crate) mod shared;
 pub(crate) mod sync;
 pub(crate) mod timer;

@@ -3,7 +3,7 @@
 
 use super::Endpoint;
 use crate::{
-    ConnectConfig, ConnectError, Connection, Error, Reason, Refusal, Step,
+    AcceptConfig, ConnectConfig, ConnectError, Connection, Error, Reason, Refusal, Step,
     drive::{driver::Driver, transport::Transport},
     error::connect::Progress,
     observe::record::Attempt,
@@ -37,12 +37,14 @@ pub struct Established {
     pub subprotocol: Option<String>,
     /// What [`Connection::url`] returns. It is not used otherwise.
     pub url: String,
+    /// The limits of the connection.
+    pub config: AcceptConfig,
 }
 
 impl Established {
     /// A handshake without a subprotocol, behind which nothing was read.
     pub fn new(role: Role) -> Self {
-        Established { role, input: Bytes::new(), subprotocol: None, url: String::new() }
+        Established { role, input: Bytes::new(), subprotocol: None, url: String::new(), config: AcceptConfig::new() }
     }
 }
 
@@ -95,10 +97,10 @@ impl Endpoint {
         };
         match opened.await {
             Ok((request, permits, transport, subprotocol, input)) => {
-                let limits = self.limits(request.max_message_size, request.keepalive);
+                let limits = self.limits(request.sizes, request.keepalive);
                 let record = attempt.opened(subprotocol.as_deref(), None);
                 let driver = Driver::new(transport, input, Role::Client, limits, record);
-                Ok(Connection::open(driver, limits, request.url.into(), subprotocol, self.host.timers.timer(), permits))
+                Ok(Connection::open(driver, limits, request.url.into(), subprotocol, self.timer(), permits))
             }
             Err(failure) => Err(attempt.failed(failure)),
         }
@@ -151,16 +153,16 @@ impl Endpoint {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Established { role, input, subprotocol, url } = established;
+        let Established { role, input, subprotocol, url, config } = established;
         let attempt = self.attempt(role, None);
         let permits = match self.permits() {
             Ok(permits) => permits,
             Err(failure) => return Err(attempt.failed(failure)),
         };
-        let limits = self.default_limits();
+        let limits = self.accepting_limits(&config);
         let record = attempt.opened(subprotocol.as_deref(), None);
         let driver = Driver::new(Box::new(stream), BytesMut::from(input), role, limits, record);
-        Ok(Connection::open(driver, limits, url, subprotocol, self.host.timers.timer(), permits))
+        Ok(Connection::open(driver, limits, url, subprotocol, self.timer(), permits))
     }
 
     fn attempt(&self, role: Role, destination: Option<String>) -> Attempt {
@@ -189,17 +191,26 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     ///
     /// # Errors
     /// [`Reason::Transport`] when the client went away first, and [`Reason::Timeout`].
-    pub async fn accept(mut self) -> Result<Connection, ConnectError> {
+    pub async fn accept(self) -> Result<Connection, ConnectError> {
+        self.accept_with(&AcceptConfig::new()).await
+    }
+
+    /// [`Incoming::accept`] with other limits than those of the host's settings. Cancel safe in the same way.
+    ///
+    /// # Errors
+    /// Those of [`Incoming::accept`].
+    pub async fn accept_with(mut self, config: &AcceptConfig) -> Result<Connection, ConnectError> {
         let response = self.handshake.response(self.subprotocol.as_deref(), None);
         let answered = timeout_at(self.deadline, answer(&mut self.stream, &response)).await;
-        let Admission { attempt, limits, permits, timers } = self.admission;
+        let Admission { attempt, endpoint, permits } = self.admission;
         if let Err(failure) = answered.unwrap_or_else(|_| Err(too_late())) {
             return Err(attempt.failed(failure));
         }
         let record = attempt.opened(self.subprotocol.as_deref(), None);
+        let limits = endpoint.accepting_limits(config);
         let driver = Driver::new(Box::new(self.stream), self.input, Role::Server, limits, record);
         let target = self.request.uri().to_string();
-        Ok(Connection::open(driver, limits, target, self.subprotocol, timers.timer(), permits))
+        Ok(Connection::open(driver, limits, target, self.subprotocol, endpoint.timer(), permits))
     }
 
     /// Answers with a response other than an upgrade, and returns the stream with what was read behind the request.

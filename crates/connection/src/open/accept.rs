@@ -2,21 +2,41 @@
 //! `websocket_protocol::handshake` has its rules.
 
 use crate::{
-    ConnectError, Connection, Error, Reason,
+    ConnectError, Connection, Endpoint, Error, Reason,
     drive::{
-        driver::{Driver, Limits},
-        timer::Timers,
+        driver::Driver,
         transport::{Permits, unwrap},
     },
     observe::record::Attempt,
 };
 use http::{HeaderMap, Request, Response, StatusCode, uri::Authority};
 use hyper::upgrade::OnUpgrade;
-use std::{fmt, io, sync::Arc};
+use std::{fmt, io};
 use websocket_protocol::{
     Role,
     handshake::{self, Rejection, ServerHandshake},
 };
+
+/// How to accept one connection, with `None` for the host's setting. [`AcceptConfig::new`] makes one; its fields are then
+/// set one by one.
+#[derive(Debug, Clone, Default)]
+#[non_exhaustive]
+pub struct AcceptConfig {
+    /// Largest message in bytes, both ways, capped by the host's maximum.
+    pub max_message_size: Option<usize>,
+    /// Largest frame in bytes, both ways, capped by the host's; a larger message is sent in fragments.
+    pub max_frame_size: Option<usize>,
+    /// Whether [`Connection::receive_stream`] and [`Connection::receive_frame`] are used. `max_message_size` limits messages
+    /// in pieces only if it is set here.
+    pub streams: bool,
+}
+
+impl AcceptConfig {
+    /// The host's settings.
+    pub fn new() -> Self {
+        AcceptConfig::default()
+    }
+}
 
 /// A request that becomes a WebSocket. It holds one of the endpoint's connection slots. Answer it with
 /// [`Upgrade::response`], then [`Upgrade::accept`] it. Dropping it frees the slot.
@@ -38,9 +58,8 @@ impl fmt::Debug for Upgrade {
 /// What an endpoint grants to a request that it lets upgrade.
 pub(crate) struct Admission {
     pub(crate) attempt: Attempt,
-    pub(crate) limits: Limits,
+    pub(crate) endpoint: Endpoint,
     pub(crate) permits: Permits,
-    pub(crate) timers: Arc<dyn Timers>,
 }
 
 impl Upgrade {
@@ -85,7 +104,16 @@ impl Upgrade {
     /// # Errors
     /// [`Reason::Transport`] when the client went away first.
     pub async fn accept(self) -> Result<Connection, ConnectError> {
-        let Admission { attempt, limits, permits, timers } = self.admission;
+        self.accept_with(&AcceptConfig::new()).await
+    }
+
+    /// [`Upgrade::accept`] with other limits than those of the host's settings. Cancel safe in the same way.
+    ///
+    /// # Errors
+    /// Those of [`Upgrade::accept`].
+    pub async fn accept_with(self, config: &AcceptConfig) -> Result<Connection, ConnectError> {
+        let Admission { attempt, endpoint, permits } = self.admission;
+        let limits = endpoint.accepting_limits(config);
         let (transport, input) = match self.on_upgrade.await {
             Ok(upgraded) => unwrap(upgraded),
             Err(error) => {
@@ -96,7 +124,7 @@ impl Upgrade {
         };
         let record = attempt.opened(self.subprotocol.as_deref(), None);
         let driver = Driver::new(transport, input, Role::Server, limits, record);
-        Ok(Connection::open(driver, limits, self.target, self.subprotocol, timers.timer(), permits))
+        Ok(Connection::open(driver, limits, self.target, self.subprotocol, endpoint.timer(), permits))
     }
 }
 

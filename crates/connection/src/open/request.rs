@@ -39,6 +39,12 @@ pub struct ConnectConfig {
     pub timeout: Option<Duration>,
     /// Largest message in bytes, both ways, capped by the host's maximum.
     pub max_message_size: Option<usize>,
+    /// Largest frame in bytes, both ways, capped by the host's; a larger message is sent in fragments.
+    pub max_frame_size: Option<usize>,
+    /// Whether [`Connection::receive_stream`](crate::Connection::receive_stream) and
+    /// [`Connection::receive_frame`](crate::Connection::receive_frame) are used. `max_message_size` limits messages in
+    /// pieces only if it is set here.
+    pub streams: bool,
     /// Whether silence is answered with pings.
     pub keepalive: Option<bool>,
     /// Silence after which a ping goes out, no less than the host's floor.
@@ -57,6 +63,8 @@ impl ConnectConfig {
             max_redirects: 0,
             timeout: None,
             max_message_size: None,
+            max_frame_size: None,
+            streams: false,
             keepalive: None,
             keepalive_interval: None,
         }
@@ -76,7 +84,7 @@ pub(crate) struct Request {
     /// the URL's credentials.
     pub(crate) headers: Vec<(String, HeaderValue)>,
     pub(crate) timeout: Duration,
-    pub(crate) max_message_size: usize,
+    pub(crate) sizes: Sizes,
     /// The keep-alive's interval; `None` when it is off.
     pub(crate) keepalive: Option<Duration>,
     pub(crate) redirects: Redirects,
@@ -87,6 +95,30 @@ pub(crate) struct Request {
 pub(crate) struct Redirects {
     pub(crate) followed: u8,
     pub(crate) max: u8,
+}
+
+/// How large what one connection sends and receives may be, both ways, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    pub(crate) max_message_size: usize,
+    /// Of a message in pieces.
+    pub(crate) max_stream_size: u64,
+    pub(crate) max_frame_size: usize,
+    /// Whether messages may be received in pieces and frame by frame.
+    pub(crate) streams: bool,
+}
+
+impl Sizes {
+    /// What a guest asks for, with the host's defaults and limits applied.
+    pub(crate) fn new(message: Option<usize>, frame: Option<usize>, streams: bool, settings: &Settings) -> Self {
+        let message = message.map(|size| size.min(settings.max_message_size_limit));
+        Sizes {
+            max_message_size: message.unwrap_or(settings.max_message_size.min(settings.max_message_size_limit)),
+            max_stream_size: message.map_or(u64::MAX, |size| size as u64),
+            max_frame_size: [frame, settings.max_frame_size].into_iter().flatten().min().unwrap_or(usize::MAX),
+            streams,
+        }
+    }
 }
 
 impl Request {
@@ -131,10 +163,7 @@ impl Request {
             subprotocols: config.subprotocols,
             headers,
             timeout,
-            max_message_size: config
-                .max_message_size
-                .unwrap_or(settings.max_message_size)
-                .min(settings.max_message_size_limit),
+            sizes: Sizes::new(config.max_message_size, config.max_frame_size, config.streams, settings),
             keepalive: config.keepalive.unwrap_or(settings.keepalive).then_some(interval),
             redirects: Redirects { followed: 0, max: config.max_redirects },
         })
@@ -478,11 +507,11 @@ mod tests {
         let host = Settings::default();
         let most = ask(u64::from(u32::MAX), usize::MAX, 0);
         assert_eq!(most.timeout, host.connect_timeout_max);
-        assert_eq!(most.max_message_size, host.max_message_size_limit);
+        assert_eq!(most.sizes.max_message_size, host.max_message_size_limit);
         assert_eq!(most.keepalive, Some(host.keepalive_floor));
         assert_eq!(ask(0, 1, 5000).timeout, host.connect_timeout_max);
         let own = ask(250, 1, 5000);
-        assert_eq!((own.timeout, own.max_message_size), (Duration::from_millis(250), 1));
+        assert_eq!((own.timeout, own.sizes.max_message_size), (Duration::from_millis(250), 1));
         assert_eq!(own.keepalive, Some(Duration::from_secs(5)));
     }
 }

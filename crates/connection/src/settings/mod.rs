@@ -45,6 +45,10 @@ pub struct Settings {
     pub max_message_size: usize,
     /// The largest a guest may ask for, in bytes.
     pub max_message_size_limit: usize,
+    /// Largest frame in bytes, both ways; `None` for no limit but that of messages. Larger messages are sent in fragments.
+    pub max_frame_size: Option<usize>,
+    /// Bytes of one fragment of a larger message that is sent; `None` sends each message as one frame.
+    pub fragment_size: Option<usize>,
     /// Bytes received ahead of the guest, per connection; one message may exceed it.
     pub inbound_buffer: usize,
     /// Connections that one guest may hold at a time.
@@ -86,6 +90,8 @@ impl Default for Settings {
             keepalive_floor: Duration::from_secs(1),
             max_message_size: 16 * MIB,
             max_message_size_limit: 64 * MIB,
+            max_frame_size: None,
+            fragment_size: None,
             inbound_buffer: MIB,
             max_connections: 1024,
             max_connections_total: 16384,

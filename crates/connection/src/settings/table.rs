@@ -191,6 +191,28 @@ pub const SETTINGS: &[Setting] = &[
         check: |s| check_size(s.max_message_size_limit),
     },
     Setting {
+        name: "max-frame-size",
+        value: "SIZE",
+        default: None,
+        help: "The largest frame, both ways; a larger message is sent in fragments. Without a value, only \
+               max-message-size limits frames",
+        concerns: Concerns::Both,
+        repeatable: false,
+        apply: |s, v| size(v).map(|n| s.max_frame_size = Some(n)),
+        check: |s| s.max_frame_size.map_or(Ok(()), check_size),
+    },
+    Setting {
+        name: "fragment-size",
+        value: "SIZE",
+        default: None,
+        help: "Messages larger than this are sent in fragments of this size, with pings and pongs between them. \
+               Without a value, each message is one frame. AWS API Gateway accepts frames of 32KiB at most",
+        concerns: Concerns::Both,
+        repeatable: false,
+        apply: |s, v| size(v).map(|n| s.fragment_size = Some(n)),
+        check: |s| s.fragment_size.map_or(Ok(()), check_size),
+    },
+    Setting {
         name: "inbound-buffer",
         value: "SIZE",
         default: Some("1MiB"),

@@ -21,6 +21,8 @@ fn values_are_read_as_people_write_them() {
     for (name, value) in [
         ("receive-wait", "500ms"),
         ("max-message-size", "1 MiB"),
+        ("max-frame-size", "64KiB"),
+        ("fragment-size", "32KiB"),
         ("inbound-buffer", "4096"),
         ("keepalive", "false"),
         ("allow", "localhost, *.example.com:443"),
@@ -32,6 +34,7 @@ fn values_are_read_as_people_write_them() {
     }
     assert_eq!(settings.receive_wait, Duration::from_millis(500));
     assert_eq!(settings.max_message_size, 1024 * 1024);
+    assert_eq!((settings.max_frame_size, settings.fragment_size), (Some(64 << 10), Some(32 << 10)));
     assert_eq!(settings.inbound_buffer, 4096);
     assert!(!settings.keepalive);
     assert_eq!((settings.allow.len(), settings.allow_origin.len()), (3, 2));
@@ -189,6 +192,8 @@ fn a_value_that_was_not_set_from_text_has_the_same_range() {
     for change in [
         (|s: &mut Settings| s.max_connections = 0) as fn(&mut Settings),
         |s| s.inbound_buffer = 0,
+        |s| s.max_frame_size = Some(0),
+        |s| s.fragment_size = Some(usize::MAX),
         |s| s.max_message_size_limit = usize::MAX,
         |s| s.close_timeout = Duration::MAX,
         |s| s.keepalive_floor = Duration::ZERO,

@@ -20,7 +20,9 @@ use std::{
 pub(crate) use test_peer::*;
 use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 use tokio_tungstenite::accept_async_with_config;
-use websocket_connection::{ConnectConfig, Connection, ConnectionState, Endpoint, Error, Message, Settings};
+use websocket_connection::{
+    AcceptConfig, ConnectConfig, Connection, ConnectionState, Endpoint, Error, Message, Settings,
+};
 
 /// Polls a call once, and says whether it waits now.
 pub(crate) async fn waits<F: Future>(call: &mut Pin<Box<F>>) -> bool {
@@ -137,15 +139,23 @@ pub(crate) async fn echo_server() -> String {
 
 /// Serves requests; gives the server's address, and what became of each request that asked for an upgrade.
 pub(crate) async fn serve(endpoint: &Endpoint) -> (String, mpsc::Receiver<Result<Connection, Error>>) {
+    serve_with(endpoint, &AcceptConfig::new()).await
+}
+
+/// [`serve`], with these options for each connection.
+pub(crate) async fn serve_with(
+    endpoint: &Endpoint,
+    config: &AcceptConfig,
+) -> (String, mpsc::Receiver<Result<Connection, Error>>) {
     let (listener, url) = listen().await;
     let (accepted, receiver) = mpsc::channel(8);
-    let endpoint = endpoint.clone();
+    let (endpoint, config) = (endpoint.clone(), config.clone());
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
+            let (endpoint, config, accepted) = (endpoint.clone(), config.clone(), accepted.clone());
             let service = service_fn(move |request| {
-                let (endpoint, accepted) = (endpoint.clone(), accepted.clone());
-                async move { Ok::<_, Infallible>(answer(request, endpoint, accepted)) }
+                let (endpoint, config, accepted) = (endpoint.clone(), config.clone(), accepted.clone());
+                async move { Ok::<_, Infallible>(answer(request, endpoint, config, accepted)) }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(tcp), service).with_upgrades());
         }
@@ -156,6 +166,7 @@ pub(crate) async fn serve(endpoint: &Endpoint) -> (String, mpsc::Receiver<Result
 fn answer(
     mut request: Request<Incoming>,
     endpoint: Endpoint,
+    config: AcceptConfig,
     accepted: mpsc::Sender<Result<Connection, Error>>,
 ) -> Response<String> {
     let mut upgrade = match endpoint.upgrade(&mut request, false) {
@@ -164,6 +175,6 @@ fn answer(
     };
     upgrade.choose("chat");
     let response = upgrade.response();
-    tokio::spawn(async move { accepted.send(upgrade.accept().await.map_err(Error::from)).await });
+    tokio::spawn(async move { accepted.send(upgrade.accept_with(&config).await.map_err(Error::from)).await });
     response
 }

@@ -211,7 +211,7 @@ impl Connection {
         if self.config.streams {
             self.reader.discard_all();
         }
-        self.changes.driver = true;
+        self.changes = Changes { callers: true, driver: true };
         match &self.phase {
             Phase::Grace { .. } => self.end_grace(),
             Phase::ReadOnly { .. } | Phase::CloseSent { write_error: Some(_), .. } => {

@@ -10,8 +10,7 @@ use crate::{
 use bytes::Bytes;
 use std::{task::Poll, time::Instant};
 
-/// How much of a message is read ahead at most while nobody receives it whole. What the transport delivers at once
-/// comes on top.
+/// Bytes of one message that are read ahead at most while no call receives it whole. The remainder of one read comes on top.
 pub const STREAM_BUFFER: usize = 256 * 1024;
 /// The largest fragment of a message that is sent in pieces, in bytes.
 pub const STREAM_FRAGMENT: usize = 64 * 1024;
@@ -304,9 +303,9 @@ impl Connection {
     ///
     /// # Errors
     /// The message was cut short: how the connection failed, once; or [`ReceiveError::Closed`], also without a
-    /// [`Connection::receive_stream`].
+    /// [`Connection::receive_stream`], and once the connection is abandoned.
     pub fn receive_piece(&mut self) -> Poll<Result<Piece, ReceiveError>> {
-        if self.taking != Taking::Pieces {
+        if self.taking != Taking::Pieces || self.is_abandoned {
             return Poll::Ready(Err(ReceiveError::Closed));
         }
         if let Some(Frame { payload: data, is_final: is_last, .. }) = self.inbox.pop_piece() {

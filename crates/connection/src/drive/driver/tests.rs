@@ -72,6 +72,10 @@ const INTERVAL: Duration = Duration::from_secs(60);
 fn driver(transport: &Recorder, metrics: &Metrics) -> Driver {
     let limits = Limits {
         max_message_size: 1 << 20,
+        max_stream_size: u64::MAX,
+        max_frame_size: usize::MAX,
+        fragment_size: usize::MAX,
+        streams: false,
         inbound_buffer: 1 << 20,
         receive_wait: INTERVAL,
         write_timeout: INTERVAL,

@@ -470,7 +470,11 @@ fn an_abandoned_connection_discards_what_nobody_claims() {
     let mut connection = streaming(8);
     connection.receive_bytes(&fragment(Opcode::Binary, true, &[7; 100])[..50], now());
     assert!(connection.read_buffer().is_none());
+    begin(&mut connection);
+    connection.take_changes();
     connection.abandon(&CLOSE, now());
+    assert!(connection.take_changes().callers);
+    assert!(matches!(connection.receive_piece(), Poll::Ready(Err(ReceiveError::Closed))));
     connection.resume(now());
     connection.receive_bytes(&fragment(Opcode::Binary, true, &[7; 100])[50..], now());
     arrive(&mut connection, Opcode::Binary, &[7; 100]);
