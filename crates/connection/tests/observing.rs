@@ -407,6 +407,13 @@ async fn the_table_has_the_span_and_every_event_with_its_level_and_fields() {
     while full.send(&Message::Binary(vec![0; 1 << 20].into())).await.is_ok() {}
     full_peer.write([0xC1, 0]).await;
     reaches(&full, Closed).await;
+    let (listener, url) = listen().await;
+    let redirect = async {
+        Peer::accept(&listener).await.write("HTTP/1.1 302 Found\r\nLocation: ws://10.1.2.3/\r\n\r\n").await;
+    };
+    let redirected = endpoint.connect(to_with(url, |config| config.max_redirects = 1));
+    let (redirected, ()) = soon(async { tokio::join!(redirected, redirect) }).await;
+    assert!(redirected.is_err());
     // Those of other tests that run meanwhile must be in the table as well.
     let log = LOG.lock().unwrap();
     let mut seen = BTreeMap::<_, BTreeSet<_>>::new();
