@@ -20,7 +20,7 @@ ifneq ($(shell command -v sccache),)
 export RUSTC_WRAPPER ?= sccache
 endif
 
-.PHONY: help run check test test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-deps example-locks wit-package package licences advisories setup
+.PHONY: help run check test test-features test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-deps example-locks wit-package package licences advisories setup
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -40,6 +40,10 @@ check: setup ## the fast check before a commit: formatting, clippy, unit tests, 
 
 test: build ## run every test
 	cargo test $(HOST)
+
+test-features: setup ## test the libraries with features that the workspace does not select
+	cargo test -p websocket-connection --no-default-features --lib --test without_tls
+	cargo test -p websocket-listener --no-default-features --features aws-lc-rs
 
 test-wasmcloud: guests wasmcloud-guests wasmcloud-host-sources ## build and test the plugin and the provider for wasmCloud's hosts, which are separate workspaces
 	cd wasmcloud && cargo fmt --all --check
@@ -127,9 +131,10 @@ lint: setup ## check formatting, and run clippy with warnings denied
 	cargo fmt --all --check
 	cargo clippy $(HOST) --all-targets -- -D warnings
 	cargo clippy -p websocket-connection -- -D warnings # without the features that the tests of the workspace enable
-	cargo check -p websocket-connection --no-default-features
-	cargo check -p websocket-connection --no-default-features --features aws-lc-rs
-	cargo check -p websocket-connection --no-default-features --features native-roots,ring
+	for features in '' server ring native-roots aws-lc-rs,server; do \
+		cargo clippy -p websocket-connection --no-default-features --features "$$features" -- -D warnings || exit 1; \
+	done
+	cargo check -p websocket-listener --no-default-features --features aws-lc-rs
 	cargo clippy -p websocket-protocol --target wasm32-unknown-unknown -- -D warnings
 	cargo clippy $(WASM) -- -D warnings
 	cargo clippy $(CORE_WASM) -- -D warnings

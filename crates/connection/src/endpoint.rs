@@ -1,31 +1,37 @@
 //! Where connections come from: one guest's connections under one host's settings.
 
+#[cfg(feature = "server")]
+mod incoming;
 mod over;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(feature = "tls")]
+mod tls;
 
-pub use over::{Established, Incoming};
+#[cfg(feature = "server")]
+pub use incoming::Incoming;
+pub use over::{AcceptConfig, Established};
 
+#[cfg(feature = "tls")]
+use crate::open::tls::Tls;
 use crate::{
     ConnectConfig, ConnectError, Connection, Error, Metrics, Reason, SettingError, Settings, Step,
     drive::{
         driver::{Driver, Limits},
         timer::{ThreadTimers, Timer, Timers},
-        transport::{Permits, TcpConnection, TlsConnection, Transport},
+        transport::{Permits, TcpConnection, Transport},
     },
     error::connect::Progress,
     observe::record::{Attempt, Warnings},
     open::{
-        accept::{AcceptConfig, Admission, Refusal, Upgrade},
         dial::dial,
         handshake::{Answer, handshake},
         hook::{Destination, Hook},
         policy::Policy,
         request::{Request, Sizes},
-        tls::Tls,
     },
-    settings::origin,
 };
 use bytes::BytesMut;
-use http::{HeaderMap, uri::Authority};
 use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
 use websocket_protocol::Role;
@@ -44,6 +50,7 @@ pub struct Endpoint {
 /// What all guests of a host share.
 struct Host {
     settings: Settings,
+    #[cfg(feature = "tls")]
     tls: Tls,
     /// One permit for each connection of any guest.
     total: Arc<Semaphore>,
@@ -88,6 +95,7 @@ impl Endpoint {
         settings.validate()?;
         let policy = Arc::new(Policy::new(settings.allow.clone()));
         let host = Arc::new(Host {
+            #[cfg(feature = "tls")]
             tls: Tls::new(&settings)?,
             total: Arc::new(Semaphore::new(settings.max_connections_total)),
             metrics: Metrics::default(),
@@ -172,18 +180,6 @@ impl Endpoint {
         self.connect_stream("ws", "tcp", authority, async |_, tcp| Ok((tcp.peer_addr().ok(), tcp))).await
     }
 
-    /// [`Endpoint::connect_tcp`] with TLS over it: the same certificates as for a WebSocket, and HTTP/1.1 in ALPN.
-    ///
-    /// # Errors
-    /// Those of [`Endpoint::connect`] that come before the opening handshake.
-    pub async fn connect_tls(&self, authority: &str) -> Result<TlsConnection, ConnectError> {
-        let shake_hands = async |request: &Request, tcp: TcpConnection| {
-            let address = tcp.peer_addr().ok();
-            Ok((address, TlsConnection::new(self.host.tls.connect(&request.host, tcp).await?)))
-        };
-        self.connect_stream("wss", "tls", authority, shake_hands).await
-    }
-
     /// Dials, and does over TCP what gives the stream; `scheme` decides what is asked of the policy, and `shown` is logged.
     async fn connect_stream<T>(
         &self,
@@ -216,41 +212,11 @@ impl Endpoint {
         }
     }
 
-    /// Checks an HTTP/1.1 request that hyper received, against [`check_request`](crate::check_request), every rule of
-    /// RFC 6455 section 4.2.1 and the setting `allow-origin`, and takes a permit for its connection. `secure` says that
-    /// it came over TLS.
-    ///
-    /// # Errors
-    /// [`Refusal`] for an invalid request, with 403 for a page of an origin that is not allowed, and with 503 when a
-    /// limit of connections is reached.
-    pub fn upgrade<B>(&self, request: &mut http::Request<B>, secure: bool) -> Result<Upgrade, Refusal> {
-        Upgrade::new(request, secure, |fields, authority| self.admit(fields, authority, secure))
-    }
-
     /// Waits until every connection of this guest is gone, those included that were dropped and are
     /// closing. Meanwhile none can be opened.
     pub async fn closed(&self) {
         // It fails only for a semaphore that is closed, and this one never is.
         let _ = self.guest.acquire_many(self.host.settings.max_connections as u32).await;
-    }
-
-    /// Checks where a request for an upgrade comes from, and takes a permit for its connection.
-    fn admit(&self, fields: &HeaderMap, authority: &Authority, secure: bool) -> Result<Admission, Refusal> {
-        let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Server, None);
-        if let Err(origin) = origin::check(fields, authority, secure, &self.host.settings.allow_origin) {
-            let of = origin.map_or("an unknown origin".to_owned(), |origin| format!("the origin {origin}"));
-            let why = format!("pages of {of} may not open WebSockets here; the setting `allow-origin` can allow it");
-            attempt.failed(ConnectError::new(Reason::Denied { address: None }, Error::AuthenticationFailed(why)));
-            return Err(Refusal::FOREIGN);
-        }
-        match self.permits() {
-            Ok(permits) => Ok(Admission { attempt, endpoint: self.clone(), permits }),
-            Err(failure) => {
-                // The settings that it names are for operators.
-                attempt.failed(failure);
-                Err(Refusal::FULL)
-            }
-        }
     }
 
     async fn dial(&self, request: Result<Request, Error>, attempt: &Attempt) -> Result<Opened, ConnectError> {
@@ -260,14 +226,15 @@ impl Endpoint {
         let (limit, progress) = (request.timeout, Progress::default());
         let shake_hands = async {
             loop {
+                if request.secure && !cfg!(feature = "tls") {
+                    return Err(ConnectError::without_tls());
+                }
                 let tcp = dial(&request, &self.policy, self.settings(), &progress).await?;
                 let address = tcp.peer_addr().ok();
-                let mut transport: Box<dyn Transport> = if request.secure {
-                    progress.reach(Step::Tls);
-                    Box::new(self.host.tls.connect(&request.host, tcp).await?)
-                } else {
-                    Box::new(tcp)
-                };
+                #[cfg(feature = "tls")]
+                let mut transport = self.secured(&request, tcp, &progress).await?;
+                #[cfg(not(feature = "tls"))]
+                let mut transport: Box<dyn Transport> = Box::new(tcp);
                 progress.reach(Step::Handshake);
                 match handshake(&request, &mut transport).await? {
                     Answer::Accepted { subprotocol, input } => {

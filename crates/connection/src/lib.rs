@@ -21,7 +21,19 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! By default, all but `aws-lc-rs` and `opentelemetry` are on.
+//!
+//! - `tls`: `wss://`, with rustls. Without it, a connect to `wss://` fails with `TlsReason::Unavailable`, and
+//!   [`Endpoint::new`] refuses the settings of TLS.
+//! - `ring`, `aws-lc-rs`: the cryptography of TLS where the process has installed no other provider. Both imply `tls`.
+//! - `native-roots`: trusts the root certificates of the system. It implies `tls`.
+//! - `server`: accepts WebSockets: `Endpoint::upgrade`, for requests that hyper received, and `Endpoint::accept_over`.
+//! - `opentelemetry`: exports the counters: `Metrics::export`.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::expect_used, clippy::panic, clippy::unwrap_used))]
 
 mod drive;
@@ -37,20 +49,21 @@ pub use drive::{
     connection::{Connection, ConnectionState},
     parts::{ReceiveStream, SendStream},
     timer::{RuntimeTimers, ThreadTimers, Timer, Timers},
-    transport::{TcpConnection, TlsConnection},
+    transport::TcpConnection,
 };
-pub use endpoint::{Endpoint, Established, Incoming};
+#[cfg(feature = "server")]
+pub use endpoint::Incoming;
+pub use endpoint::{AcceptConfig, Endpoint, Established};
 pub use error::{
     Error,
     connect::{ConnectError, Reason, Step, TlsReason},
 };
 pub use observe::metrics::{METRICS, Metric, MetricKind, Metrics, Sample};
-pub use open::{
-    accept::{AcceptConfig, Refusal, Upgrade, check_request},
-    hook::Destination,
-    request::ConnectConfig,
-    tls,
-};
+#[cfg(feature = "server")]
+pub use open::accept::{Refusal, Upgrade, check_request};
+#[cfg(feature = "tls")]
+pub use open::tls::{self, connection::TlsConnection};
+pub use open::{hook::Destination, request::ConnectConfig};
 pub use settings::{
     Concerns, Proxy, ProxyDns, SETTINGS, Setting, SettingError, Settings,
     files::read_file,

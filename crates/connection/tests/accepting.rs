@@ -1,5 +1,6 @@
 //! The server's side: taking over upgraded requests, and what differs there from a client's connection.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

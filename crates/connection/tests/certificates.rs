@@ -1,5 +1,6 @@
 //! Certificates that identify nobody, or somebody else: none opens a connection, whoever signed it.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

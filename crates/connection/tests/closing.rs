@@ -1,6 +1,7 @@
 //! How connections end: closing handshakes from both sides, dropped handles, lost transports, and peers
 //! that break the protocol.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

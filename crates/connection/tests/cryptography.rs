@@ -1,5 +1,6 @@
 //! The provider of cryptography is the embedder's choice: what the process installs is what endpoints use.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! What is left of a connection whose handle, thread or runtime goes away: nothing, and in time.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! Keep-alive: pings after silence, whose pong they are, and when a silent peer counts as dead.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

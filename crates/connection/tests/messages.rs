@@ -1,5 +1,6 @@
 //! Messages both ways: sizes, fragments, order, pings, limits, and what happens when one side is slow.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

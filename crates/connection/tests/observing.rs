@@ -1,6 +1,7 @@
 //! What operators see of connections: spans, events and counters, all of them in the README's table, and no
 //! secret in any of them.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

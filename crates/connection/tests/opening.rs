@@ -1,6 +1,7 @@
 //! How connections open, or do not: the request on the wire, refusals, time limits, the policy, the proxy
 //! and the limits on their number.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! Messages in pieces and frames: what is on the wire, what happens in the middle of a message, limits, and cancelled calls.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

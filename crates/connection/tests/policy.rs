@@ -1,5 +1,6 @@
 //! The embedder's own policy: what it is asked, when, and what its answers do.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

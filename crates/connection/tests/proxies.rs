@@ -1,5 +1,6 @@
 //! Ways through proxies: SOCKS5 beside HTTP CONNECT, where names are resolved, and what goes past a proxy.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

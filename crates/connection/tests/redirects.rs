@@ -1,5 +1,6 @@
 //! Redirects of the opening handshake, over real sockets.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! TLS to servers of every kind: whom the client trusts, how it identifies itself, and how it tells what is wrong.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

@@ -1,5 +1,6 @@
 //! Connections over byte streams that the caller brings, here pipes in memory.
 
+#![cfg(all(feature = "server", feature = "tls"))]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod common;

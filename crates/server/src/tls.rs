@@ -1,7 +1,8 @@
 //! TLS of a server: its certificate chain and private key, from PEM files or from memory.
 //!
 //! The cryptography is the embedder's choice: the provider that the process has installed
-//! ([`rustls::crypto::CryptoProvider::install_default`]), and *ring* where it has none and the feature `ring` is on.
+//! ([`rustls::crypto::CryptoProvider::install_default`]), or else *ring* or aws-lc-rs, as the feature `ring` or `aws-lc-rs`
+//! selects.
 
 use rustls::{
     ServerConfig,

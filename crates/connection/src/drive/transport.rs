@@ -1,8 +1,5 @@
 //! What a WebSocket runs over once its handshake is done.
 
-use bytes::BytesMut;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use std::{
     any::Any,
     fmt, io,
@@ -15,7 +12,6 @@ use tokio::{
     net::TcpStream,
     sync::OwnedSemaphorePermit,
 };
-use tokio_rustls::{client, server};
 
 /// A byte stream: TCP, or TLS over it, or what an HTTP server hands over after an upgrade.
 pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin + 'static {
@@ -84,57 +80,6 @@ impl AsyncWrite for TcpConnection {
     }
 }
 
-/// TLS towards a server, over such a connection.
-#[derive(Debug)]
-pub struct TlsConnection(client::TlsStream<TcpConnection>);
-
-impl TlsConnection {
-    pub(crate) fn new(tls: client::TlsStream<TcpConnection>) -> Self {
-        TlsConnection(tls)
-    }
-
-    /// The TCP connection that carries the session. Bytes that are read from it or written to it are TLS records.
-    pub fn tcp(&self) -> &TcpConnection {
-        self.0.get_ref().0
-    }
-}
-
-impl AsyncRead for TlsConnection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, into)
-    }
-}
-
-impl AsyncWrite for TlsConnection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
-
-/// What hyper hands over, without hyper's own layers where it is TCP or TLS over it, and what the client sent
-/// behind its request.
-pub(crate) fn unwrap(upgraded: Upgraded) -> (Box<dyn Transport>, BytesMut) {
-    match layer::<TcpStream>(upgraded).or_else(layer::<server::TlsStream<TcpStream>>) {
-        Ok(unwrapped) => unwrapped,
-        Err(upgraded) => (Box::new(TokioIo::new(upgraded)), BytesMut::new()),
-    }
-}
-
-fn layer<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    upgraded: Upgraded,
-) -> Result<(Box<dyn Transport>, BytesMut), Upgraded> {
-    let parts = upgraded.downcast::<TokioIo<T>>()?;
-    Ok((Box::new(parts.io.into_inner()), parts.read_buf.into()))
-}
-
 /// Has a socket end with a reset once it is dropped, so that the kernel does not go on for minutes to offer what
 /// nobody reads.
 pub(crate) fn reset_when_dropped(transport: &dyn Transport) {
@@ -151,7 +96,8 @@ pub(crate) fn take_error(transport: &dyn Transport) -> Option<io::Error> {
 
 fn tcp(transport: &dyn Transport) -> Option<&TcpStream> {
     let transport = transport.as_any();
-    let dialled = transport.downcast_ref::<client::TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
-    let accepted = transport.downcast_ref::<server::TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
-    transport.downcast_ref::<TcpStream>().or(dialled).or(accepted)
+    let tcp = transport.downcast_ref::<TcpStream>();
+    #[cfg(feature = "tls")]
+    let tcp = tcp.or_else(|| crate::open::tls::connection::tcp(transport));
+    tcp
 }

@@ -79,22 +79,18 @@ pub enum TlsReason {
     Protocol,
     /// The connection ended or failed during the handshake of TLS.
     Transport(io::ErrorKind),
+    /// The URL, or that of a redirect, is `wss://`, and this crate was built without the feature `tls`. It was not dialled.
+    Unavailable,
 }
 
 /// Of an error of a TLS stream.
 impl From<&io::Error> for TlsReason {
     fn from(error: &io::Error) -> Self {
-        use rustls::Error::{
-            AlertReceived, InvalidCertRevocationList, InvalidCertificate, NoCertificatesPresented, UnsupportedNameType,
-        };
-        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(AlertReceived(alert)) => TlsReason::Alert((*alert).into()),
-            Some(
-                InvalidCertificate(_) | InvalidCertRevocationList(_) | NoCertificatesPresented | UnsupportedNameType,
-            ) => TlsReason::Certificate,
-            Some(_) => TlsReason::Protocol,
-            None => TlsReason::Transport(error.kind()),
+        #[cfg(feature = "tls")]
+        if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            return super::tls::reason(error);
         }
+        TlsReason::Transport(error.kind())
     }
 }
 
@@ -155,6 +151,13 @@ impl ConnectError {
         ConnectError::new(Reason::Protocol, error)
     }
 
+    /// A request to `wss://` in a build without TLS.
+    pub(crate) fn without_tls() -> Self {
+        let why = "wss:// needs TLS, which this program was built without; turn on the feature `tls` of \
+                   websocket-connection";
+        ConnectError::new(Reason::Tls(TlsReason::Unavailable), Error::ConnectionFailed(why.to_owned()))
+    }
+
     /// A transport that failed while the handshake was in progress.
     pub(crate) fn transport(what: &str, cause: io::Error) -> Self {
         let error = Error::ConnectionFailed(format!("{what}: {}", chain(&cause)));
@@ -186,6 +189,7 @@ impl ConnectError {
     }
 
     /// A TLS session that did not open; `error` says so to people.
+    #[cfg(feature = "tls")]
     pub(crate) fn tls(error: Error, cause: io::Error) -> Self {
         ConnectError::new(Reason::Tls(TlsReason::from(&cause)), error).caused_by(cause)
     }

@@ -1,9 +1,9 @@
 //! The one error of the core, with the stable meaning that every guest ABI translates.
 
 pub(crate) mod connect;
+#[cfg(feature = "tls")]
 pub(crate) mod tls;
 
-use tls::{Side, explain_session};
 use websocket_protocol::{
     Failure, InvalidMessage, Violation,
     connection::{ReceiveError, SendError},
@@ -98,7 +98,8 @@ impl From<ReceiveError> for Error {
 
 /// An error together with everything that caused it, in one line; those of TLS in words.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(text) = error.downcast_ref().and_then(|error| explain_session(error, Side::Either)) {
+    #[cfg(feature = "tls")]
+    if let Some(text) = error.downcast_ref().and_then(|error| tls::explain_session(error, tls::Side::Either)) {
         return text;
     }
     let mut text = error.to_string();

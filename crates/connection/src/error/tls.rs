@@ -1,6 +1,6 @@
 //! Errors of TLS in words: what happened, and what to do.
 
-use super::chain;
+use super::{chain, connect::TlsReason};
 use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible,
     pki_types::{ServerName, UnixTime},
@@ -29,6 +29,18 @@ impl Side {
             Side::Server => "the client",
             Side::Either => "the peer",
         }
+    }
+}
+
+/// The class of an error of rustls.
+pub(crate) fn reason(error: &Error) -> TlsReason {
+    match error {
+        Error::AlertReceived(alert) => TlsReason::Alert((*alert).into()),
+        Error::InvalidCertificate(_)
+        | Error::InvalidCertRevocationList(_)
+        | Error::NoCertificatesPresented
+        | Error::UnsupportedNameType => TlsReason::Certificate,
+        _ => TlsReason::Protocol,
     }
 }
 

@@ -105,6 +105,7 @@ impl Attempt {
     }
 
     /// For a request that was not answered with an upgrade.
+    #[cfg(feature = "server")]
     pub(crate) fn declined(mut self) {
         self.end(Class::Refused, Some("the request was not answered with an upgrade"));
     }

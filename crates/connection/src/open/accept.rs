@@ -2,41 +2,26 @@
 //! `websocket_protocol::handshake` has its rules.
 
 use crate::{
-    ConnectError, Connection, Endpoint, Error, Reason,
+    AcceptConfig, ConnectError, Connection, Endpoint, Error, Reason,
     drive::{
         driver::Driver,
-        transport::{Permits, unwrap},
+        transport::{Permits, Transport},
     },
     observe::record::Attempt,
 };
+use bytes::BytesMut;
 use http::{HeaderMap, Request, Response, StatusCode, uri::Authority};
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
 use std::{fmt, io};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 use websocket_protocol::{
     Role,
     handshake::{self, Rejection, ServerHandshake},
 };
-
-/// How to accept one connection, with `None` for the host's setting. [`AcceptConfig::new`] makes one; its fields are then
-/// set one by one.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct AcceptConfig {
-    /// Largest message in bytes, both ways, capped by the host's maximum.
-    pub max_message_size: Option<usize>,
-    /// Largest frame in bytes, both ways, capped by the host's; a larger message is sent in fragments.
-    pub max_frame_size: Option<usize>,
-    /// Whether [`Connection::receive_stream`] and [`Connection::receive_frame`] are used. `max_message_size` limits messages
-    /// in pieces only if it is set here.
-    pub streams: bool,
-}
-
-impl AcceptConfig {
-    /// The host's settings.
-    pub fn new() -> Self {
-        AcceptConfig::default()
-    }
-}
 
 /// A request that becomes a WebSocket. It holds one of the endpoint's connection slots. Answer it with
 /// [`Upgrade::response`], then [`Upgrade::accept`] it. Dropping it frees the slot.
@@ -126,6 +111,25 @@ impl Upgrade {
         let driver = Driver::new(transport, input, Role::Server, limits, record);
         Ok(Connection::open(driver, limits, self.target, self.subprotocol, endpoint.timer(), permits))
     }
+}
+
+/// What hyper hands over, without hyper's own layers where it is TCP or TLS over it, and what the client sent
+/// behind its request.
+fn unwrap(upgraded: Upgraded) -> (Box<dyn Transport>, BytesMut) {
+    let unwrapped = layer::<TcpStream>(upgraded);
+    #[cfg(feature = "tls")]
+    let unwrapped = unwrapped.or_else(layer::<tokio_rustls::server::TlsStream<TcpStream>>);
+    match unwrapped {
+        Ok(unwrapped) => unwrapped,
+        Err(upgraded) => (Box::new(TokioIo::new(upgraded)), BytesMut::new()),
+    }
+}
+
+fn layer<T: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    upgraded: Upgraded,
+) -> Result<(Box<dyn Transport>, BytesMut), Upgraded> {
+    let parts = upgraded.downcast::<TokioIo<T>>()?;
+    Ok((Box::new(parts.io.into_inner()), parts.read_buf.into()))
 }
 
 /// Checks an HTTP/1 request that hyper received, whether or not it asks for an upgrade, and returns the authority

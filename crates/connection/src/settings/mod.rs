@@ -132,7 +132,7 @@ impl Settings {
     }
 
     /// Checks every value's range, for values that were not set from text, and what no single setting can: that defaults
-    /// respect their limits, and that files which go together are there together.
+    /// respect their limits, that files which go together are there together, and that this build has what they need.
     ///
     /// # Errors
     /// [`SettingError::Conflict`] that names the setting, or both.
@@ -140,6 +140,12 @@ impl Settings {
         for setting in SETTINGS {
             let range = (setting.check)(self);
             range.map_err(|reason| SettingError::Conflict(format!("`{}` is out of range: {reason}", setting.name)))?;
+        }
+        let of_tls = !self.ca_cert.is_empty() || self.client_cert.is_some() || self.client_key.is_some();
+        if of_tls && !cfg!(feature = "tls") {
+            let why = "ca-cert, client-cert and client-key need TLS, which this program was built without; leave them out, or \
+                       turn on the feature `tls` of websocket-connection";
+            return Err(SettingError::Conflict(why.to_owned()));
         }
         let pairs = [
             (self.connect_timeout > self.connect_timeout_max, "connect-timeout is over connect-timeout-max"),

@@ -2,9 +2,10 @@
 //! of PEM files and the words for errors.
 //!
 //! The cryptography is the embedder's choice: the provider that the process has installed
-//! ([`rustls::crypto::CryptoProvider::install_default`]), and where it has none, *ring* or
-//! aws-lc-rs, as the feature `ring` or `aws-lc-rs` is on.
+//! ([`rustls::crypto::CryptoProvider::install_default`]), or else *ring* or aws-lc-rs, as the feature `ring` or `aws-lc-rs`
+//! selects.
 
+pub(crate) mod connection;
 mod files;
 mod verifier;
 
