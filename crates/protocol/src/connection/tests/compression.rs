@@ -209,6 +209,12 @@ fn a_compressed_message_in_pieces_is_held_back_while_nobody_takes_it() {
 }
 
 #[test]
+fn compression_that_is_negotiated_and_idle_takes_less_than_200_bytes() {
+    let boxes = size_of::<deflate::Inflater>() + size_of::<Compressor>() + size_of::<usize>();
+    assert!(boxes + size_of::<Option<Agreed>>() < 200, "{boxes}");
+}
+
+#[test]
 fn an_idle_connection_holds_nothing_without_context_takeover_and_its_history_with_it() {
     for (takeover, most) in [(false, 0), (true, 40 * 1024)] {
         let budget = MemoryBudget::new(100 << 10);
