@@ -14,8 +14,8 @@ const UNLIMITED: Duration = Duration::MAX;
 ///
 /// [`Connection::receive`], [`Connection::receive_stream`] and [`Connection::receive_frame`] take what comes next in one
 /// common order. While a message is received in pieces, or its frames one by one, the others wait for its end; so do
-/// [`Connection::send`], [`Connection::send_stream`] and [`Connection::send_frame`] while a message is sent in parts. Pings
-/// are answered and keep-alive goes on meanwhile.
+/// [`Connection::send`], [`Connection::send_stream`] and [`Connection::send_frame`] while a message is sent in parts, for the
+/// time that they wait otherwise. Pings are answered and keep-alive goes on meanwhile.
 impl Connection {
     /// Receives the next message in pieces, as its bytes come; `None` once the peer has closed. Pings and pongs before it
     /// are skipped. Waits without a limit. Cancel safe: a call that is dropped has taken nothing.

@@ -42,7 +42,7 @@ impl Connection {
             // Asked twice: the borrow of a first answer would last through the other branch.
             return self.reader.read_in_place();
         }
-        self.input.reserve(if self.inbox.is_full(self.inbox_bound()) { MIN_READ } else { self.read_size });
+        self.input.reserve(if self.is_inbox_full() { MIN_READ } else { self.read_size });
         Some((&mut self.input).limit(usize::MAX))
     }
 
@@ -106,7 +106,7 @@ impl Connection {
                 self.is_paused = true;
                 return;
             }
-            self.is_paused = self.inbox.is_full(self.inbox_bound()) && self.reader.is_data_next(&self.input);
+            self.is_paused = self.is_inbox_full() && self.reader.is_data_next(&self.input);
             if self.is_paused {
                 return;
             }
@@ -117,6 +117,12 @@ impl Connection {
                 return;
             }
         }
+    }
+
+    /// Whether a data message has to wait for the inbox.
+    fn is_inbox_full(&self) -> bool {
+        // Most often it is empty.
+        self.inbox.bytes() > 0 && self.inbox.bytes() >= self.inbox_bound()
     }
 
     /// Bytes of unread messages at which reading pauses: less of one whose end has not arrived.
