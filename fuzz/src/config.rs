@@ -74,7 +74,7 @@ pub fn config(data: &[u8]) {
         assert!(keepalive.is_none_or(|interval| interval >= most.keepalive_floor), "{keepalive:?}");
     }
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
-    let refused = runtime.block_on(ENDPOINT.connect(config)).err().expect("nothing is allowed");
+    let refused = runtime.block_on(ENDPOINT.connect(config)).expect_err("nothing is allowed");
     assert!(!secret || !refused.to_string().contains(PASSWORD), "{refused}");
     match (good, Error::from(refused)) {
         (Ok(_), Error::AuthenticationFailed(_)) => {}
