@@ -20,7 +20,7 @@ ifneq ($(shell command -v sccache),)
 export RUSTC_WRAPPER ?= sccache
 endif
 
-.PHONY: help run check test test-features test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn interop soak fuzz build guests lint doc wit-check wit-deps example-locks wit-package package licences advisories setup
+.PHONY: help run check test test-features test-wasmcloud wasmcloud-guests wasmcloud-host-sources wasmcloud-provider lattice-archive test-languages reference bench bench-quick bench-wasmcloud bench-wasmcloud-quick autobahn autobahn-all interop soak fuzz build guests lint doc wit-check wit-deps example-locks wit-package package licences advisories setup
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -98,8 +98,11 @@ bench-wasmcloud-quick: build wasmcloud-guests lattice-archive ## check that benc
 bench-quick: build ## check that bench runs; its figures mean nothing
 	target/debug/bench --quick --out target/bench-quick
 
-autobahn: build ## run the Autobahn suite against guests (scripts/wstest installs it)
+autobahn: build ## run most of the Autobahn suite against guests and the core (scripts/wstest installs it)
 	REQUIRE_PEERS=1 cargo test $(HOST) --test autobahn -- --nocapture
+
+autobahn-all: build ## run all 517 cases of the Autobahn suite against guests and the core; takes minutes
+	AUTOBAHN=all REQUIRE_PEERS=1 cargo test $(HOST) --test autobahn -- --nocapture --test-threads 1
 
 interop: build ## test guests with third-party servers, proxies, languages and a browser, and on a second host
 	scripts/peers

@@ -34,7 +34,10 @@ use crate::{
 use bytes::BytesMut;
 use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::{sync::Semaphore, time::timeout};
-use websocket_protocol::Role;
+use websocket_protocol::{
+    Role,
+    deflate::{Compression, MemoryBudget, Offer},
+};
 
 /// Opens connections for one guest. Clones speak for the same guest; [`Endpoint::for_guest`] makes one
 /// for another guest of the same host.
@@ -54,6 +57,8 @@ struct Host {
     tls: Tls,
     /// One permit for each connection of any guest.
     total: Arc<Semaphore>,
+    /// The memory that context takeover may use.
+    budget: MemoryBudget,
     metrics: Metrics,
     timers: Arc<dyn Timers>,
 }
@@ -71,6 +76,7 @@ struct Opened {
     /// What the peer sent right behind its handshake.
     input: BytesMut,
     subprotocol: Option<String>,
+    compression: Option<Compression>,
     /// Where TCP leads: the server, or the proxy.
     address: Option<SocketAddr>,
     url: String,
@@ -98,6 +104,7 @@ impl Endpoint {
             #[cfg(feature = "tls")]
             tls: Tls::new(&settings)?,
             total: Arc::new(Semaphore::new(settings.max_connections_total)),
+            budget: MemoryBudget::new(settings.compress_memory),
             metrics: Metrics::default(),
             timers,
             settings,
@@ -161,13 +168,13 @@ impl Endpoint {
         let request = Request::new(config, &self.host.settings);
         let destination = request.as_ref().ok().map(Request::destination);
         let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);
-        let Opened { transport, input, subprotocol, address, url, limits, permits } =
+        let Opened { transport, input, subprotocol, compression, address, url, limits, permits } =
             match self.dial(request, &attempt).await {
                 Ok(opened) => opened,
                 Err(failure) => return Err(attempt.failed(failure)),
             };
         let record = attempt.opened(subprotocol.as_deref(), address);
-        let driver = Driver::new(transport, input, Role::Client, limits, record);
+        let driver = Driver::new(transport, input, Role::Client, limits, compression, record);
         Ok(Connection::open(driver, limits, url, subprotocol, self.timer(), permits))
     }
 
@@ -219,6 +226,11 @@ impl Endpoint {
         let _ = self.guest.acquire_many(self.host.settings.max_connections as u32).await;
     }
 
+    /// What to offer a server of compression.
+    fn offer(&self, request: &Request) -> Option<Offer> {
+        request.compress.then(|| Offer::new(self.settings().compression(), &self.host.budget))
+    }
+
     async fn dial(&self, request: Result<Request, Error>, attempt: &Attempt) -> Result<Opened, ConnectError> {
         let mut request = request.map_err(ConnectError::invalid_request)?;
         let permits = self.permits()?;
@@ -236,14 +248,23 @@ impl Endpoint {
                 #[cfg(not(feature = "tls"))]
                 let mut transport: Box<dyn Transport> = Box::new(tcp);
                 progress.reach(Step::Handshake);
-                match handshake(&request, &mut transport).await? {
-                    Answer::Accepted { subprotocol, input } => {
+                match handshake(&request, self.offer(&request), &mut transport).await? {
+                    Answer::Accepted { subprotocol, compression, input } => {
                         let url = request.url.into();
-                        return Ok(Opened { transport, input, subprotocol, address, url, limits, permits });
+                        return Ok(Opened {
+                            transport,
+                            input,
+                            subprotocol,
+                            compression,
+                            address,
+                            url,
+                            limits,
+                            permits,
+                        });
                     }
                     Answer::Redirected(next) => {
                         attempt.redirected(&next.destination());
-                        request = *next;
+                        request = next;
                     }
                 }
             }

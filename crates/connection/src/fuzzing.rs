@@ -35,7 +35,7 @@ impl Endpoint {
         let role = if is_client { Role::Client } else { Role::Server };
         let record = Attempt::begin(&Metrics::default(), &Warnings::default(), role, None).opened(None, None);
         let limits = self.limits(request.sizes, request.keepalive);
-        let driver = Driver::new(Box::new(transport), BytesMut::new(), role, limits, record);
+        let driver = Driver::new(Box::new(transport), BytesMut::new(), role, limits, None, record);
         Ok(Connection::open(driver, limits, request.url.into(), None, ThreadTimers.timer(), ()))
     }
 

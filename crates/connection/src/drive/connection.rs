@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{fmt, pin::Pin, sync::Arc};
 use tokio::task::coop::consume_budget;
-use websocket_protocol::connection::State;
+use websocket_protocol::{connection::State, deflate};
 
 /// The life of a connection, in order; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,6 +165,11 @@ impl Connection {
     /// The URL that was dialled, without credentials; for an accepted connection, the request's target.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// The parameters of the compression that was negotiated; `None` without compression, and once the connection is closed.
+    pub fn compression(&self) -> Option<deflate::Parameters> {
+        self.shared.lock().compression()
     }
 
     /// The subprotocol that the server chose.

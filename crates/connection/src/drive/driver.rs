@@ -24,6 +24,7 @@ use tokio_util::io::poll_read_buf;
 use websocket_protocol::{
     Config, Failure, MessageKind, Role,
     connection::{Connection as Protocol, Event, Piece, ReceiveError, SendError, Sent, State},
+    deflate::{self, Compression},
     frame::Frame,
 };
 
@@ -84,14 +85,22 @@ impl Driver {
         input: BytesMut,
         role: Role,
         limits: Limits,
+        compression: Option<Compression>,
         record: Record,
     ) -> Self {
         let now = Driver::now();
         let mut protocol = Protocol::new(limits.config(role), Box::new(rand::random), now);
+        if let Some(compression) = compression {
+            protocol = protocol.with_compression(compression);
+        }
         if !input.is_empty() {
             protocol.receive_bytes(&input, now);
         }
         Driver { protocol, transport: Some(transport), is_blocked: false, record, notices: Notices::default() }
+    }
+
+    pub(crate) fn compression(&self) -> Option<deflate::Parameters> {
+        self.protocol.compression()
     }
 
     pub(crate) fn state(&self) -> State {

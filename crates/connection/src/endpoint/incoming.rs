@@ -2,8 +2,9 @@
 
 use super::Endpoint;
 use crate::{
-    AcceptConfig, ConnectError, Connection, Error, Reason, Refusal, Step, drive::driver::Driver,
-    open::accept::Admission,
+    AcceptConfig, ConnectError, Connection, Error, Reason, Refusal, Step,
+    drive::driver::Driver,
+    open::accept::{Admission, Agreed},
 };
 use bytes::{Bytes, BytesMut};
 use http::Response;
@@ -25,6 +26,7 @@ pub struct Incoming<S> {
     request: http::Request<()>,
     handshake: ServerHandshake,
     subprotocol: Option<String>,
+    compression: Option<Agreed>,
     admission: Admission,
     deadline: Instant,
 }
@@ -56,7 +58,7 @@ impl Endpoint {
                 Ok(request) => {
                     let handshake = ServerHandshake::new(&request, secure).map_err(Refusal::from);
                     handshake.and_then(|handshake| {
-                        let admission = self.admit(request.headers(), handshake.authority(), secure)?;
+                        let admission = self.admit(request.headers(), &handshake, secure)?;
                         Ok((request, handshake, admission))
                     })
                 }
@@ -71,8 +73,9 @@ impl Endpoint {
                 }
             }
         };
-        let (request, handshake, admission) = timeout_at(deadline, read).await.map_err(|_| too_late())??;
-        Ok(Incoming { stream, input, request, handshake, subprotocol: None, admission, deadline })
+        let (request, handshake, (admission, compression)) =
+            timeout_at(deadline, read).await.map_err(|_| too_late())??;
+        Ok(Incoming { stream, input, request, handshake, subprotocol: None, compression, admission, deadline })
     }
 }
 
@@ -106,7 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     /// # Errors
     /// Those of [`Incoming::accept`].
     pub async fn accept_with(mut self, config: &AcceptConfig) -> Result<Connection, ConnectError> {
-        let response = self.handshake.response(self.subprotocol.as_deref(), None);
+        let extensions = self.compression.as_ref().map(|agreed| &agreed.header);
+        let response = self.handshake.response(self.subprotocol.as_deref(), extensions);
         let answered = timeout_at(self.deadline, answer(&mut self.stream, &response)).await;
         let Admission { attempt, endpoint, permits } = self.admission;
         if let Err(failure) = answered.unwrap_or_else(|_| Err(too_late())) {
@@ -114,7 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
         }
         let record = attempt.opened(self.subprotocol.as_deref(), None);
         let limits = endpoint.accepting_limits(config);
-        let driver = Driver::new(Box::new(self.stream), self.input, Role::Server, limits, record);
+        let compression = self.compression.map(|agreed| agreed.compression);
+        let driver = Driver::new(Box::new(self.stream), self.input, Role::Server, limits, compression, record);
         let target = self.request.uri().to_string();
         Ok(Connection::open(driver, limits, target, self.subprotocol, endpoint.timer(), permits))
     }

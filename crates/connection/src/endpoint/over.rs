@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout_at},
 };
-use websocket_protocol::Role;
+use websocket_protocol::{Role, deflate::Compression};
 
 /// How to accept one connection, with `None` for the host's setting. [`AcceptConfig::new`] makes one; its fields are then
 /// set one by one.
@@ -41,7 +41,7 @@ impl AcceptConfig {
 }
 
 /// An opening handshake that was done elsewhere, for [`Endpoint::adopt`].
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Established {
     /// Which end of the connection this is.
@@ -50,6 +50,8 @@ pub struct Established {
     pub input: Bytes,
     /// The subprotocol that was agreed on.
     pub subprotocol: Option<String>,
+    /// The compression that was agreed on.
+    pub compression: Option<Compression>,
     /// What [`Connection::url`] returns. It is not used otherwise.
     pub url: String,
     /// The limits of the connection.
@@ -57,9 +59,10 @@ pub struct Established {
 }
 
 impl Established {
-    /// A handshake without a subprotocol, behind which nothing was read.
+    /// A handshake without a subprotocol and without compression, behind which nothing was read.
     pub fn new(role: Role) -> Self {
-        Established { role, input: Bytes::new(), subprotocol: None, url: String::new(), config: AcceptConfig::new() }
+        let (input, config) = (Bytes::new(), AcceptConfig::new());
+        Established { role, input, subprotocol: None, compression: None, url: String::new(), config }
     }
 }
 
@@ -85,17 +88,19 @@ impl Endpoint {
             progress.reach(Step::Handshake);
             let mut transport: Box<dyn Transport> = Box::new(stream);
             let deadline = Instant::now() + request.timeout;
-            let answer = timeout_at(deadline, handshake(&request, &mut transport)).await;
+            let answer = timeout_at(deadline, handshake(&request, self.offer(&request), &mut transport)).await;
             match answer.map_err(|_| progress.timeout())?? {
-                Answer::Accepted { subprotocol, input } => Ok((request, permits, transport, subprotocol, input)),
+                Answer::Accepted { subprotocol, compression, input } => {
+                    Ok((request, permits, transport, subprotocol, compression, input))
+                }
                 Answer::Redirected(_) => Err(ConnectError::protocol(Error::Protocol("it redirects".to_owned()))),
             }
         };
         match opened.await {
-            Ok((request, permits, transport, subprotocol, input)) => {
+            Ok((request, permits, transport, subprotocol, compression, input)) => {
                 let limits = self.limits(request.sizes, request.keepalive);
                 let record = attempt.opened(subprotocol.as_deref(), None);
-                let driver = Driver::new(transport, input, Role::Client, limits, record);
+                let driver = Driver::new(transport, input, Role::Client, limits, compression, record);
                 Ok(Connection::open(driver, limits, request.url.into(), subprotocol, self.timer(), permits))
             }
             Err(failure) => Err(attempt.failed(failure)),
@@ -111,7 +116,7 @@ impl Endpoint {
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let Established { role, input, subprotocol, url, config } = established;
+        let Established { role, input, subprotocol, compression, url, config } = established;
         let attempt = self.attempt(role, None);
         let permits = match self.permits() {
             Ok(permits) => permits,
@@ -119,7 +124,7 @@ impl Endpoint {
         };
         let limits = self.accepting_limits(&config);
         let record = attempt.opened(subprotocol.as_deref(), None);
-        let driver = Driver::new(Box::new(stream), BytesMut::from(input), role, limits, record);
+        let driver = Driver::new(Box::new(stream), BytesMut::from(input), role, limits, compression, record);
         Ok(Connection::open(driver, limits, url, subprotocol, self.timer(), permits))
     }
 

@@ -10,7 +10,7 @@ use crate::{
     observe::record::Attempt,
 };
 use bytes::BytesMut;
-use http::{HeaderMap, Request, Response, StatusCode, uri::Authority};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, uri::Authority};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use std::{fmt, io};
@@ -20,6 +20,7 @@ use tokio::{
 };
 use websocket_protocol::{
     Role,
+    deflate::Compression,
     handshake::{self, Rejection, ServerHandshake},
 };
 
@@ -30,6 +31,8 @@ pub struct Upgrade {
     subprotocol: Option<String>,
     target: String,
     handshake: ServerHandshake,
+    /// The compression that was agreed on, and the header that says so.
+    compression: Option<Agreed>,
     admission: Admission,
 }
 
@@ -47,19 +50,26 @@ pub(crate) struct Admission {
     pub(crate) permits: Permits,
 }
 
+/// The compression that a server and its client agreed on.
+#[derive(Debug)]
+pub(crate) struct Agreed {
+    /// The value of the response's `Sec-WebSocket-Extensions`.
+    pub(crate) header: HeaderValue,
+    pub(crate) compression: Compression,
+}
+
 impl Upgrade {
-    /// Checks a request, and asks for admission if it is one of RFC 6455 section 4.2.1. `admit` gets the authority
-    /// that the request is for.
+    /// Checks a request, and asks for admission if it is one of RFC 6455 section 4.2.1.
     pub(crate) fn new<B>(
         request: &mut Request<B>,
         secure: bool,
-        admit: impl FnOnce(&HeaderMap, &Authority) -> Result<Admission, Refusal>,
+        admit: impl FnOnce(&HeaderMap, &ServerHandshake) -> Result<(Admission, Option<Agreed>), Refusal>,
     ) -> Result<Self, Refusal> {
         let handshake = ServerHandshake::new(request, secure)?;
-        let admission = admit(request.headers(), handshake.authority())?;
+        let (admission, compression) = admit(request.headers(), &handshake)?;
         let target = request.uri().to_string();
         let on_upgrade = hyper::upgrade::on(request);
-        Ok(Upgrade { on_upgrade, subprotocol: None, target, handshake, admission })
+        Ok(Upgrade { on_upgrade, subprotocol: None, target, handshake, compression, admission })
     }
 
     /// The subprotocols that the client offers, most wanted first.
@@ -74,7 +84,8 @@ impl Upgrade {
 
     /// The response that upgrades the request.
     pub fn response<B: Default>(&self) -> Response<B> {
-        self.handshake.response(self.subprotocol.as_deref(), None).map(|_| B::default())
+        let extensions = self.compression.as_ref().map(|agreed| &agreed.header);
+        self.handshake.response(self.subprotocol.as_deref(), extensions).map(|_| B::default())
     }
 
     /// Frees the connection slot, since the request is answered otherwise.
@@ -108,7 +119,8 @@ impl Upgrade {
             }
         };
         let record = attempt.opened(self.subprotocol.as_deref(), None);
-        let driver = Driver::new(transport, input, Role::Server, limits, record);
+        let compression = self.compression.map(|agreed| agreed.compression);
+        let driver = Driver::new(transport, input, Role::Server, limits, compression, record);
         Ok(Connection::open(driver, limits, self.target, self.subprotocol, endpoint.timer(), permits))
     }
 }

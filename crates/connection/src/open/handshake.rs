@@ -6,31 +6,41 @@ use crate::{
     open::{head::read_head, refusal::refusal, request::Request},
 };
 use bytes::BytesMut;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use tokio::io::AsyncWriteExt;
-use websocket_protocol::handshake::{AnswerError, ClientHandshake};
+use websocket_protocol::{
+    deflate::{Compression, NegotiationError, Offer},
+    handshake::{AnswerError, ClientHandshake},
+};
 
 /// What a server that does not refuse answers.
 #[derive(Debug)]
 pub(crate) enum Answer {
     Accepted {
         subprotocol: Option<String>,
+        compression: Option<Compression>,
         /// The bytes behind the answer.
         input: BytesMut,
     },
     /// This request is to be made instead.
-    Redirected(Box<Request>),
+    Redirected(Request),
 }
 
-/// Asks the server to upgrade.
+/// Asks the server to upgrade, and offers it compression.
 ///
 /// # Errors
 /// [`Error::AuthenticationFailed`] and [`Error::ConnectionFailed`] for a refusal,
 /// [`Error::Protocol`] for an answer that RFC 6455 section 4.1 does not allow.
-pub(crate) async fn handshake(request: &Request, transport: &mut impl Transport) -> Result<Answer, ConnectError> {
+pub(crate) async fn handshake(
+    request: &Request,
+    offer: Option<Offer>,
+    transport: &mut impl Transport,
+) -> Result<Answer, ConnectError> {
     let (target, authority) = (request.target(), request.authority());
     let mut handshake = ClientHandshake::new(&target, &authority, rand::random());
     (handshake.subprotocols, handshake.headers) = (&request.subprotocols, &request.headers);
+    // It consists of tokens and digits.
+    handshake.extensions = offer.as_ref().and_then(|offer| HeaderValue::from_str(offer.header()).ok());
     // `Request` has checked every part already.
     let ask = handshake.encode().map_err(|error| ConnectError::invalid_request(Error::Protocol(error.to_string())))?;
     let failed = |error: std::io::Error| ConnectError::transport("the handshake cannot be sent", error);
@@ -40,12 +50,17 @@ pub(crate) async fn handshake(request: &Request, transport: &mut impl Transport)
     let head = read_head(transport, &mut input).await?;
     if head.status != StatusCode::SWITCHING_PROTOCOLS {
         return match request.redirected(&head) {
-            Ok(next) => Ok(Answer::Redirected(Box::new(next))),
+            Ok(next) => Ok(Answer::Redirected(next)),
             Err(why) => Err(refusal(head, "the server", &why, transport, input, request.timeout).await),
         };
     }
     let agreement = handshake.check(&head).map_err(broken)?;
-    Ok(Answer::Accepted { subprotocol: agreement.subprotocol, input })
+    let compression = match offer {
+        // Without an offer, the check has refused every extension.
+        None => None,
+        Some(offer) => offer.accept(agreement.extensions.iter().map(String::as_bytes)).map_err(not_agreed)?,
+    };
+    Ok(Answer::Accepted { subprotocol: agreement.subprotocol, compression, input })
 }
 
 /// An answer that breaks the rules. Operators read it without the values that the server wrote: these may repeat a token
@@ -54,6 +69,14 @@ fn broken(error: AnswerError) -> ConnectError {
     let quoting = Error::Protocol(error.to_string());
     let detail = Error::Protocol(error.redacted().to_string());
     ConnectError::quoting(Reason::Protocol, quoting, Some(detail.to_string()))
+}
+
+/// An answer that does not fit the offer of compression. It quotes what the server wrote.
+fn not_agreed(error: NegotiationError) -> ConnectError {
+    let error =
+        Error::Protocol(format!("the server's handshake does not fit the offer: {error} (RFC 7692 section 7.1)"));
+    let detail = "the server's handshake does not fit the offer of compression (RFC 7692 section 7.1)";
+    ConnectError::quoting(Reason::Protocol, error, Some(detail.to_owned()))
 }
 
 #[cfg(test)]
@@ -86,7 +109,7 @@ mod tests {
             far.write_all(format!("HTTP/1.1 101 Switching Protocols\r\n{lines}\r\n\r\n").as_bytes()).await.unwrap();
             asked.replace(key, "KEY")
         };
-        let (outcome, asked) = tokio::join!(handshake(&request, &mut near), server);
+        let (outcome, asked) = tokio::join!(handshake(&request, None, &mut near), server);
         let subprotocol = |answer| match answer {
             Answer::Accepted { subprotocol, .. } => subprotocol,
             Answer::Redirected(_) => panic!("nothing redirects"),

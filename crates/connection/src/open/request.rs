@@ -45,6 +45,8 @@ pub struct ConnectConfig {
     /// [`Connection::receive_frame`](crate::Connection::receive_frame) are used. `max_message_size` limits messages in
     /// pieces only if it is set here.
     pub streams: bool,
+    /// Whether to offer compression (permessage-deflate).
+    pub compress: Option<bool>,
     /// Whether silence is answered with pings.
     pub keepalive: Option<bool>,
     /// Silence after which a ping goes out, no less than the host's floor.
@@ -65,6 +67,7 @@ impl ConnectConfig {
             max_message_size: None,
             max_frame_size: None,
             streams: false,
+            compress: None,
             keepalive: None,
             keepalive_interval: None,
         }
@@ -85,6 +88,7 @@ pub(crate) struct Request {
     pub(crate) headers: Vec<(String, HeaderValue)>,
     pub(crate) timeout: Duration,
     pub(crate) sizes: Sizes,
+    pub(crate) compress: bool,
     /// The keep-alive's interval; `None` when it is off.
     pub(crate) keepalive: Option<Duration>,
     pub(crate) redirects: Redirects,
@@ -164,6 +168,7 @@ impl Request {
             headers,
             timeout,
             sizes: Sizes::new(config.max_message_size, config.max_frame_size, config.streams, settings),
+            compress: config.compress.unwrap_or(settings.compress),
             keepalive: config.keepalive.unwrap_or(settings.keepalive).then_some(interval),
             redirects: Redirects { followed: 0, max: config.max_redirects },
         })

@@ -20,6 +20,7 @@ use origin::OriginRule;
 use rule::Rule;
 use std::{path::PathBuf, time::Duration};
 use table::{MAY_HOLD_PASSWORD, USER_AGENT};
+use websocket_protocol::deflate;
 
 /// What the host grants and how long it waits. See [`SETTINGS`] for the meaning of each.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,6 +52,18 @@ pub struct Settings {
     pub fragment_size: Option<usize>,
     /// Bytes received ahead of the guest, per connection; one message may exceed it.
     pub inbound_buffer: usize,
+    /// Whether permessage-deflate is offered to servers, where the guest does not say, and accepted from clients.
+    pub compress: bool,
+    /// Messages of fewer bytes are sent uncompressed.
+    pub compress_min_size: usize,
+    /// The level of compression, 1 (fastest) to 9 (smallest).
+    pub compress_level: u8,
+    /// Whether compressed messages may refer to earlier ones.
+    pub compress_takeover: bool,
+    /// The largest window, in bits, that either end compresses with: 9 to 15.
+    pub compress_window_bits: u8,
+    /// Bytes that earlier messages of all connections may take with `compress_takeover`.
+    pub compress_memory: usize,
     /// Connections that one guest may hold at a time.
     pub max_connections: usize,
     /// Connections that all guests together may hold at a time.
@@ -93,6 +106,12 @@ impl Default for Settings {
             max_frame_size: None,
             fragment_size: None,
             inbound_buffer: MIB,
+            compress: false,
+            compress_min_size: 256,
+            compress_level: 6,
+            compress_takeover: false,
+            compress_window_bits: deflate::MAX_WINDOW_BITS,
+            compress_memory: 64 * MIB,
             max_connections: 1024,
             max_connections_total: 16384,
             allow: Vec::new(),
@@ -109,6 +128,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// What is offered and accepted of permessage-deflate.
+    pub(crate) fn compression(&self) -> deflate::Options {
+        let mut options = deflate::Options::default();
+        (options.compress_takeover, options.inflate_takeover) = (self.compress_takeover, self.compress_takeover);
+        options.compress_window_bits = self.compress_window_bits;
+        options.inflate_window_bits = self.compress_window_bits;
+        (options.level, options.min_size) = (self.compress_level, self.compress_min_size);
+        options
+    }
+
     /// Sets one setting from text, as a flag or a configuration file gives it.
     ///
     /// # Errors

@@ -3,7 +3,10 @@
 use super::{
     Settings,
     rule::RuleError,
-    value::{LIMIT, WAIT, check_count, check_duration, check_size, count, duration, file_path, list, size, user_agent},
+    value::{
+        LEVEL, LIMIT, WAIT, WINDOW_BITS, boolean, check_count, check_duration, check_number, check_size, count,
+        duration, file_path, list, number, size, user_agent,
+    },
 };
 use std::fmt;
 
@@ -147,7 +150,7 @@ pub const SETTINGS: &[Setting] = &[
         help: "Whether silent connections are pinged, unless the guest sets it",
         concerns: Concerns::Both,
         repeatable: false,
-        apply: |s, v| v.parse().map(|on| s.keepalive = on).map_err(|_| "write true or false".to_owned()),
+        apply: |s, v| boolean(v).map(|on| s.keepalive = on),
         check: ANY,
     },
     Setting {
@@ -221,6 +224,69 @@ pub const SETTINGS: &[Setting] = &[
         repeatable: false,
         apply: |s, v| size(v).map(|n| s.inbound_buffer = n),
         check: |s| check_size(s.inbound_buffer),
+    },
+    Setting {
+        name: "compress",
+        value: "BOOL",
+        default: Some("false"),
+        help: "Whether messages are compressed (permessage-deflate) when the peer supports it: offered to servers, accepted \
+               from clients",
+        concerns: Concerns::Both,
+        repeatable: false,
+        apply: |s, v| boolean(v).map(|on| s.compress = on),
+        check: ANY,
+    },
+    Setting {
+        name: "compress-min-size",
+        value: "SIZE",
+        default: Some("256"),
+        help: "Smaller messages are sent uncompressed",
+        concerns: Concerns::Both,
+        repeatable: false,
+        apply: |s, v| size(v).map(|n| s.compress_min_size = n),
+        check: |s| check_size(s.compress_min_size),
+    },
+    Setting {
+        name: "compress-level",
+        value: "NUMBER",
+        default: Some("6"),
+        help: "The level of compression, from 1 (fastest) to 9 (smallest)",
+        concerns: Concerns::Both,
+        repeatable: false,
+        apply: |s, v| number(v, &LEVEL).map(|n| s.compress_level = n),
+        check: |s| check_number(s.compress_level, &LEVEL),
+    },
+    Setting {
+        name: "compress-takeover",
+        value: "BOOL",
+        default: Some("false"),
+        help: "Whether compressed messages may refer to earlier ones, which makes small messages smaller, and costs each \
+               connection up to 36 KiB",
+        concerns: Concerns::Both,
+        repeatable: false,
+        apply: |s, v| boolean(v).map(|on| s.compress_takeover = on),
+        check: ANY,
+    },
+    Setting {
+        name: "compress-window-bits",
+        value: "NUMBER",
+        default: Some("15"),
+        help: "The largest window that either end compresses with, from 9 (512 bytes) to 15 (32 KiB). With less than 15, a \
+               server that supports only 15 declines compression",
+        concerns: Concerns::Both,
+        repeatable: false,
+        apply: |s, v| number(v, &WINDOW_BITS).map(|n| s.compress_window_bits = n),
+        check: |s| check_number(s.compress_window_bits, &WINDOW_BITS),
+    },
+    Setting {
+        name: "compress-memory",
+        value: "SIZE",
+        default: Some("64MiB"),
+        help: "How much compress-takeover may take for all connections of this host; then new ones do without",
+        concerns: Concerns::Both,
+        repeatable: false,
+        apply: |s, v| size(v).map(|n| s.compress_memory = n),
+        check: |s| check_size(s.compress_memory),
     },
     Setting {
         name: "max-connections",

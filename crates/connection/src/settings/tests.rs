@@ -180,7 +180,7 @@ fn every_setting_refuses_what_is_out_of_its_range() {
             refuses("0s");
             refuses("1us");
         }
-        if ["FILE", "RULE", "URL", "DURATION", "SIZE", "COUNT", "BOOL", "SIDE"].contains(&setting.value) {
+        if ["FILE", "RULE", "URL", "DURATION", "SIZE", "COUNT", "NUMBER", "BOOL", "SIDE"].contains(&setting.value) {
             refuses("");
             refuses("  ");
         }
@@ -197,6 +197,8 @@ fn a_value_that_was_not_set_from_text_has_the_same_range() {
         |s| s.max_message_size_limit = usize::MAX,
         |s| s.close_timeout = Duration::MAX,
         |s| s.keepalive_floor = Duration::ZERO,
+        |s| s.compress_window_bits = 8,
+        |s| s.compress_level = 10,
     ] {
         let mut settings = Settings::default();
         change(&mut settings);

@@ -6,6 +6,7 @@ use http::HeaderValue;
 use percent_encoding::percent_decode_str;
 use std::{fmt, ops::RangeInclusive, path::PathBuf, str::FromStr, time::Duration};
 use url::{Host, Url};
+use websocket_protocol::deflate;
 
 /// A proxy: `http://[user:password@]host:port` for HTTP CONNECT, `socks5://` or `socks5h://` for SOCKS5. `Debug` shows no
 /// credentials.
@@ -151,6 +152,10 @@ pub(super) const WAIT: RangeInclusive<Duration> = Duration::ZERO..=LONGEST;
 pub(super) const LIMIT: RangeInclusive<Duration> = Duration::from_millis(1)..=LONGEST;
 /// The sizes of messages and buffers.
 pub(super) const SIZE: RangeInclusive<usize> = 1..=LARGEST;
+/// The levels of compression.
+pub(super) const LEVEL: RangeInclusive<u8> = 1..=9;
+/// The windows of compression, in bits.
+pub(super) const WINDOW_BITS: RangeInclusive<u8> = deflate::MIN_WINDOW_BITS..=deflate::MAX_WINDOW_BITS;
 /// The numbers of connections.
 pub(super) const COUNT: RangeInclusive<usize> = 1..=MAX_COUNT;
 
@@ -189,6 +194,15 @@ pub(super) fn check_count(value: usize) -> Result<(), String> {
     if COUNT.contains(&value) { Ok(()) } else { Err(format!("write a whole number from {least} to {most}")) }
 }
 
+/// Whether a small number is in its range.
+pub(super) fn check_number(value: u8, range: &RangeInclusive<u8>) -> Result<(), String> {
+    if range.contains(&value) { Ok(()) } else { Err(number_from(range)) }
+}
+
+fn number_from(range: &RangeInclusive<u8>) -> String {
+    format!("write a whole number from {} to {}", range.start(), range.end())
+}
+
 /// Reads a size as the settings do, for flags that are not settings: from 1 byte to 1 TiB.
 ///
 /// # Errors
@@ -219,6 +233,14 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
 
 pub(super) fn count(text: &str) -> Result<usize, String> {
     text.parse().map_err(|_| format!("write a whole number from 1 to {MAX_COUNT}"))
+}
+
+pub(super) fn number(text: &str, range: &RangeInclusive<u8>) -> Result<u8, String> {
+    text.parse().map_err(|_| number_from(range))
+}
+
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "write true or false".to_owned())
 }
 
 pub(super) fn file_path(text: &str) -> Result<PathBuf, String> {

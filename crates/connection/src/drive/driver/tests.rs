@@ -83,7 +83,7 @@ fn driver(transport: &Recorder, metrics: &Metrics) -> Driver {
         keepalive: Some(INTERVAL),
     };
     let record = Attempt::begin(metrics, &Warnings::default(), Role::Client, None).opened(None, None);
-    Driver::new(Box::new(transport.clone()), BytesMut::new(), Role::Client, limits, record)
+    Driver::new(Box::new(transport.clone()), BytesMut::new(), Role::Client, limits, None, record)
 }
 
 fn count(metrics: &Metrics, name: &str) -> u64 {
