@@ -178,7 +178,7 @@ async fn an_answer_that_does_not_fit_the_offer_fails_the_connect() {
     for answer in [
         "permessage-deflate; unknown",
         "permessage-deflate; server_max_window_bits=16",
-        "permessage-deflate; client_max_window_bits=10",
+        "permessage-deflate; client_max_window_bits=7",
         "permessage-deflate, permessage-deflate",
         "permessage-bzip2",
     ] {

@@ -43,9 +43,6 @@ pub enum NegotiationError {
     /// The server's answer lacks a parameter that the offer asked for.
     #[error("the server accepted {EXTENSION} without the parameter `{0}`, which the client demands")]
     Missing(&'static str),
-    /// The server's answer has a parameter that may only answer the same parameter in the offer.
-    #[error("the server set the parameter `{0}` of {EXTENSION}, which the client did not offer")]
-    ParameterNotOffered(&'static str),
     /// The server's answer allows a larger window than the offer.
     #[error("the server set `{parameter}` of {EXTENSION} to {answered}, and the client offered {offered}")]
     LargerWindow {
@@ -179,7 +176,8 @@ impl Offer {
             server_no_context_takeover: !options.inflate_takeover,
             client_no_context_takeover: !options.compress_takeover,
             server_max_window_bits: below_most(options.inflate_window_bits),
-            client_max_window_bits: below_most(options.compress_window_bits).map(Some),
+            // Without a value it says that the server may choose (section 7.1.2.2).
+            client_max_window_bits: Some(below_most(options.compress_window_bits)),
         };
         Offer { options, sent, header: sent.header(), grant }
     }
@@ -226,12 +224,12 @@ impl Sent {
             (Some(offered), Some(answered)) => at_most(SERVER_MAX_WINDOW_BITS, offered, answered)?,
             (None, answered) => answered.unwrap_or(MAX_WINDOW_BITS),
         };
-        let client_max_window_bits = match (self.client_max_window_bits, answer.client_max_window_bits) {
-            (_, None) => MAX_WINDOW_BITS,
-            (None, Some(_)) => return Err(NegotiationError::ParameterNotOffered(CLIENT_MAX_WINDOW_BITS)),
-            (Some(_), Some(None)) => return Err(invalid(CLIENT_MAX_WINDOW_BITS, None)),
-            (Some(offered), Some(Some(answered))) => {
-                at_most(CLIENT_MAX_WINDOW_BITS, offered.unwrap_or(MAX_WINDOW_BITS), answered)?
+        let client_max_window_bits = match answer.client_max_window_bits {
+            None => MAX_WINDOW_BITS,
+            Some(None) => return Err(invalid(CLIENT_MAX_WINDOW_BITS, None)),
+            Some(Some(answered)) => {
+                let offered = self.client_max_window_bits.flatten().unwrap_or(MAX_WINDOW_BITS);
+                at_most(CLIENT_MAX_WINDOW_BITS, offered, answered)?
             }
         };
         Ok(Parameters {

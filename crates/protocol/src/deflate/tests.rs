@@ -250,9 +250,9 @@ fn accepted(answer: &[&str], options: Options) -> Result<Option<Parameters>, Neg
 #[test]
 fn an_offer_asks_for_what_the_options_say() {
     let offer = |options| Offer::new(options, &budget()).header().to_owned();
-    let none = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+    let none = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; client_max_window_bits";
     assert_eq!(offer(Options::default()), none);
-    assert_eq!(offer(takeover()), "permessage-deflate");
+    assert_eq!(offer(takeover()), "permessage-deflate; client_max_window_bits");
     let windows = Options { compress_window_bits: 10, inflate_window_bits: 12, ..takeover() };
     assert_eq!(offer(windows), "permessage-deflate; server_max_window_bits=12; client_max_window_bits=10");
     // 8 is never offered.
@@ -391,11 +391,7 @@ fn a_client_honours_every_answer_within_the_rfc_and_nothing_else() {
             windows,
             Err(InvalidValue { parameter: "client_max_window_bits", value: None }),
         ),
-        (
-            &["permessage-deflate; client_max_window_bits=12"],
-            takeover(),
-            Err(ParameterNotOffered("client_max_window_bits")),
-        ),
+        (&["permessage-deflate; client_max_window_bits=12"], takeover(), parameters(false, false, 15, 12)),
         (&["permessage-deflate", "permessage-deflate"], takeover(), Err(Repeated)),
         (&["permessage-deflate, permessage-deflate"], takeover(), Err(Repeated)),
         (&["permessage-bzip2"], takeover(), Err(NotOffered("permessage-bzip2".into()))),
@@ -421,13 +417,14 @@ fn context_takeover_counts_against_the_budget_and_stops_when_it_is_spent() {
     let first = answer("permessage-deflate");
     assert_eq!((first.header.as_str(), budget.remaining()), ("permessage-deflate", 44 << 10));
     let offer = Offer::new(takeover(), &budget);
-    assert_eq!((offer.header(), budget.remaining()), ("permessage-deflate", 8 << 10));
+    assert_eq!((offer.header(), budget.remaining()), ("permessage-deflate; client_max_window_bits", 8 << 10));
     // Neither a server nor a client gets more.
     let without = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
     let mut third = answer("permessage-deflate");
     assert_eq!((third.header.as_str(), budget.remaining()), (without, 8 << 10));
     assert!(!third.compression.compressor().unwrap().has_takeover());
-    assert_eq!(Offer::new(takeover(), &budget).header(), without);
+    let offered = format!("{without}; client_max_window_bits");
+    assert_eq!(Offer::new(takeover(), &budget).header(), offered);
     assert_eq!(
         answer("permessage-deflate; client_max_window_bits=10; server_max_window_bits=10").header,
         "permessage-deflate; server_max_window_bits=10; client_max_window_bits=10"
