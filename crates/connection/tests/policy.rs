@@ -73,6 +73,22 @@ async fn assert_not_dialled(listener: &TcpListener) {
 }
 
 #[tokio::test]
+async fn other_notations_of_a_destination_are_asked_about_in_one_form() {
+    let (listener, _) = listen().await;
+    let port = listener.local_addr().unwrap().port();
+    for (written, host) in
+        [("localhost.", "localhost"), ("LOCALHOST", "localhost"), ("[::ffff:127.0.0.1]", "127.0.0.1")]
+    {
+        let (endpoint, asked) = noting(endpoint(&[]), &[V4, V6]);
+        let failure = soon(endpoint.connect(to(format!("ws://{written}:{port}/")))).await.unwrap_err();
+        assert!(matches!(failure.reason(), Reason::Denied { .. }), "{written}: {failure}");
+        let asked = asked.lock().unwrap();
+        assert!(asked.iter().all(|to| to.host == host), "{written}: {asked:?}");
+        assert!(asked.iter().any(|to| to.address == Some(V4)), "{written}: {asked:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_embedder_grants_nothing_that_the_rules_deny() {
     let (endpoint, asked) = noting(Endpoint::new(Default::default()).unwrap(), &[]);
     let (_listener, url) = listen().await;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use common::*;
 use futures_util::{SinkExt, StreamExt};
 use http::Response;
-use std::{pin::pin, time::Duration};
+use std::{io::ErrorKind, pin::pin, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio_tungstenite::{
     WebSocketStream, accept_async, client_async,
@@ -150,6 +150,18 @@ async fn abort_ends_the_stream_at_once_and_frees_its_slot() {
     soon(far.read_to_end(&mut written)).await.unwrap();
     assert_eq!(written, b"");
     soon(endpoint.closed()).await;
+}
+
+#[tokio::test]
+async fn abort_resets_tcp_that_this_crate_dialled() {
+    let (listener, url) = listen().await;
+    let endpoint = endpoint(&[]);
+    let authority = url.trim_start_matches("ws://").trim_end_matches('/');
+    let (tcp, peer) = soon(async { tokio::join!(endpoint.connect_tcp(authority), listener.accept()) }).await;
+    let connection = endpoint.adopt(tcp.unwrap(), Established::new(Role::Client)).unwrap();
+    connection.abort();
+    let error = soon(peer.unwrap().0.read_to_end(&mut Vec::new())).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]

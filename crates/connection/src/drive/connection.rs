@@ -63,13 +63,13 @@ impl Connection {
         Connection { shared, limits, url, subprotocol }
     }
 
-    /// Sends one message: text, bytes, or a reference to a [`Message`]. [`Message::Close`] is [`Connection::close`]. It returns once the
-    /// message is queued behind at most 64 KiB of earlier messages. It waits while the peer does not
-    /// read. Cancel safe: a send that is dropped has sent nothing.
+    /// Sends one message: text, bytes, or a reference to a [`Message`]. [`Message::Close`] is [`Connection::close`]. Returns
+    /// once the message is queued behind at most 64 KiB of earlier messages. Waits while the peer does not read, and while
+    /// another message is sent in parts. Cancel safe: a send that is dropped has sent nothing.
     ///
     /// # Errors
     /// [`Error::InvalidMessage`] when the message may not be sent, [`Error::ConnectionClosed`] after a
-    /// close from either side, [`Error::Timeout`] when the peer did not read for the write timeout;
+    /// close from either side, [`Error::Timeout`] when it had to wait for the write timeout;
     /// nothing of the message is sent then. [`Error::Io`] once when the transport failed; what the peer sent before
     /// can still be received.
     pub async fn send<'a>(&self, message: impl Into<MessageRef<'a>>) -> Result<(), Error> {
@@ -84,7 +84,7 @@ impl Connection {
         })
     }
 
-    /// Sends one message as [`Connection::send`] does, unless that would wait; gives whether it did.
+    /// Sends one message as [`Connection::send`] does, unless that would wait; returns whether it did.
     ///
     /// # Errors
     /// Those of [`Connection::send`], but for [`Error::Timeout`].
@@ -99,12 +99,12 @@ impl Connection {
         sent.map_or(Ok(false), |outcome| outcome.map(|()| true))
     }
 
-    /// Receives the next message, in order, whole and once. Waits up to the receive wait, then gives
+    /// Receives the next message, in order, whole and once. Waits up to the receive wait, then returns
     /// `None`. Cancel safe: a receive that is dropped has taken nothing.
     ///
     /// # Errors
     /// After everything that came before, once: [`Error::Io`] when the transport failed,
-    /// [`Error::Protocol`] or [`Error::InvalidMessage`] when the peer broke the rules, or
+    /// [`Error::Protocol`] or [`Error::InvalidMessage`] when the peer violated the protocol, or
     /// [`Error::Timeout`] when the keep-alive or the closing handshake had no answer. From then on, and
     /// after a close message, [`Error::ConnectionClosed`].
     pub async fn receive(&self) -> Result<Option<Message>, Error> {

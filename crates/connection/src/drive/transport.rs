@@ -31,12 +31,12 @@ pub(crate) type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 /// A TCP connection. It holds one of its endpoint's connection slots until it is dropped.
 pub struct TcpConnection {
     tcp: TcpStream,
-    _place: Permits,
+    _permits: Permits,
 }
 
 impl TcpConnection {
-    pub(crate) fn new(tcp: TcpStream, place: Permits) -> Self {
-        TcpConnection { tcp, _place: place }
+    pub(crate) fn new(tcp: TcpStream, permits: Permits) -> Self {
+        TcpConnection { tcp, _permits: permits }
     }
 
     /// Where it leads: to what was dialled, or to the proxy.
@@ -96,7 +96,8 @@ pub(crate) fn take_error(transport: &dyn Transport) -> Option<io::Error> {
 
 fn tcp(transport: &dyn Transport) -> Option<&TcpStream> {
     let transport = transport.as_any();
-    let tcp = transport.downcast_ref::<TcpStream>();
+    let own = transport.downcast_ref::<TcpConnection>().map(AsRef::as_ref);
+    let tcp = transport.downcast_ref::<TcpStream>().or(own);
     #[cfg(feature = "tls")]
     let tcp = tcp.or_else(|| crate::open::tls::connection::tcp(transport));
     tcp

@@ -4,10 +4,10 @@ use super::Endpoint;
 use crate::{
     AcceptConfig, ConnectError, Connection, Error, Reason, Refusal, Step,
     drive::driver::Driver,
-    open::accept::{Admission, Agreed},
+    open::accept::{Admission, AgreedCompression},
 };
 use bytes::{Bytes, BytesMut};
-use http::Response;
+use http::{Response, StatusCode};
 use std::{fmt, io};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -26,7 +26,7 @@ pub struct Incoming<S> {
     request: http::Request<()>,
     handshake: ServerHandshake,
     subprotocol: Option<String>,
-    compression: Option<Agreed>,
+    compression: Option<AgreedCompression>,
     admission: Admission,
     deadline: Instant,
 }
@@ -127,8 +127,12 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
     /// Answers with a response other than an upgrade, and returns the stream with what was read behind the request.
     ///
     /// # Errors
-    /// [`Reason::Transport`] when the client went away first, and [`Reason::Timeout`].
+    /// [`Reason::InvalidRequest`] for the status 101, [`Reason::Transport`] when the client went away first, and [`Reason::Timeout`].
     pub async fn refuse(mut self, response: Response<String>) -> Result<(S, Bytes), ConnectError> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let error = Error::Protocol("a response with the status 101 accepts the request".to_owned());
+            return Err(self.admission.attempt.failed(ConnectError::invalid_request(error)));
+        }
         let answered = timeout_at(self.deadline, answer(&mut self.stream, &response)).await;
         match answered.unwrap_or_else(|_| Err(too_late())) {
             Ok(()) => {

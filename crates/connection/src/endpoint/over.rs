@@ -107,7 +107,8 @@ impl Endpoint {
         }
     }
 
-    /// Takes over a byte stream whose opening handshake is done. Settings and limits are those of [`Endpoint::connect`] or
+    /// Takes over a byte stream whose opening handshake is done. It takes a slot of its own, beside that of a stream from
+    /// [`Endpoint::connect_tcp`]. Settings and limits are those of [`Endpoint::connect`] or
     /// [`Endpoint::upgrade`], by the role. Must run in a tokio runtime, which then drives the connection.
     ///
     /// # Errors

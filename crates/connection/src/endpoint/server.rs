@@ -4,7 +4,7 @@ use super::Endpoint;
 use crate::{
     ConnectError, Error, Reason, Refusal, Upgrade,
     observe::record::Attempt,
-    open::accept::{Admission, Agreed},
+    open::accept::{Admission, AgreedCompression},
     settings::origin,
 };
 use http::{HeaderMap, HeaderValue};
@@ -31,7 +31,7 @@ impl Endpoint {
         fields: &HeaderMap,
         handshake: &ServerHandshake,
         secure: bool,
-    ) -> Result<(Admission, Option<Agreed>), Refusal> {
+    ) -> Result<(Admission, Option<AgreedCompression>), Refusal> {
         let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Server, None);
         if let Err(origin) = origin::check(fields, handshake.authority(), secure, &self.host.settings.allow_origin) {
             let of = origin.map_or("an unknown origin".to_owned(), |origin| format!("the origin {origin}"));
@@ -53,7 +53,7 @@ impl Endpoint {
     }
 
     /// What to answer a client's offer of compression.
-    fn answer(&self, handshake: &ServerHandshake) -> Result<Option<Agreed>, Refusal> {
+    fn answer(&self, handshake: &ServerHandshake) -> Result<Option<AgreedCompression>, Refusal> {
         if !self.settings().compress {
             return Ok(None);
         }
@@ -62,6 +62,6 @@ impl Endpoint {
         let Some(answer) = answer.map_err(|_| Rejection::Extensions)? else { return Ok(None) };
         // It consists of tokens and digits.
         let header = HeaderValue::from_str(&answer.header).map_err(|_| Rejection::Extensions)?;
-        Ok(Some(Agreed { header, compression: answer.compression }))
+        Ok(Some(AgreedCompression { header, compression: answer.compression }))
     }
 }

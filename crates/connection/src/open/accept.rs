@@ -32,7 +32,7 @@ pub struct Upgrade {
     target: String,
     handshake: ServerHandshake,
     /// The compression that was agreed on, and the header that says so.
-    compression: Option<Agreed>,
+    compression: Option<AgreedCompression>,
     admission: Admission,
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Admission {
 
 /// The compression that a server and its client agreed on.
 #[derive(Debug)]
-pub(crate) struct Agreed {
+pub(crate) struct AgreedCompression {
     /// The value of the response's `Sec-WebSocket-Extensions`.
     pub(crate) header: HeaderValue,
     pub(crate) compression: Compression,
@@ -63,7 +63,7 @@ impl Upgrade {
     pub(crate) fn new<B>(
         request: &mut Request<B>,
         secure: bool,
-        admit: impl FnOnce(&HeaderMap, &ServerHandshake) -> Result<(Admission, Option<Agreed>), Refusal>,
+        admit: impl FnOnce(&HeaderMap, &ServerHandshake) -> Result<(Admission, Option<AgreedCompression>), Refusal>,
     ) -> Result<Self, Refusal> {
         let handshake = ServerHandshake::new(request, secure)?;
         let (admission, compression) = admit(request.headers(), &handshake)?;

@@ -10,7 +10,10 @@ use crate::{
         refusal::refusal,
         request::{Request, basic_authorization},
     },
-    settings::{Proxy, ProxyDns, Settings, rule::is_localhost},
+    settings::{
+        Proxy, ProxyDns, Settings,
+        rule::{is_localhost, without_root},
+    },
 };
 use bytes::BytesMut;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -127,9 +130,11 @@ async fn unresolved(request: &Request, policy: &Policy) -> Result<TunnelEnd, Con
 /// What the embedder's policy is asked about.
 fn wanted(request: &Request, address: Option<IpAddr>) -> Destination {
     let host = match &request.host {
-        Host::Ipv6(address) => address.to_string(),
-        host => host.to_string(),
+        Host::Domain(name) => without_root(name).to_owned(),
+        Host::Ipv4(address) => address.to_string(),
+        Host::Ipv6(address) => address.to_canonical().to_string(),
     };
+    let address = address.map(|address| address.to_canonical());
     Destination { host, address, port: request.port, secure: request.secure }
 }
 

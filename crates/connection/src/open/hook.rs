@@ -7,9 +7,10 @@ use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Destination {
-    /// The host of the URL: a name in lower case, or an address, without the brackets of IPv6.
+    /// The host of the URL: a name in lower case without the dot of the root, or an address without the brackets of IPv6. An
+    /// IPv6 address that maps an IPv4 address is that IPv4 address.
     pub host: String,
-    /// The address that is about to be dialled; `None` where a proxy resolves the name.
+    /// The address that is about to be dialled, with mapped addresses as in `host`; `None` where a proxy resolves the name.
     pub address: Option<IpAddr>,
     /// The port.
     pub port: u16,
@@ -17,11 +18,11 @@ pub struct Destination {
     pub secure: bool,
 }
 
-type Answer = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+type Verdict = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
 
 /// The embedder's policy.
 #[derive(Clone)]
-pub(crate) struct Hook(Arc<dyn Fn(Destination) -> Answer + Send + Sync>);
+pub(crate) struct Hook(Arc<dyn Fn(Destination) -> Verdict + Send + Sync>);
 
 impl Hook {
     pub(crate) fn new<C, A>(check: C) -> Self

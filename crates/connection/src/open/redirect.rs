@@ -2,6 +2,7 @@
 
 use crate::open::request::{Request, parse_url, strip_credentials};
 use http::{HeaderName, StatusCode, header};
+use std::borrow::Cow;
 use url::Url;
 use websocket_protocol::handshake::ResponseHead;
 
@@ -36,8 +37,8 @@ impl Request {
                 self.redirects.max
             ));
         }
-        let location = answer.fields.get(header::LOCATION).map(|value| String::from_utf8_lossy(value.as_bytes()));
-        let url = self.locate(location.as_deref().unwrap_or_default()).map_err(|why| format!("not followed: {why}"))?;
+        let url = location(answer).and_then(|location| self.locate(&location));
+        let url = url.map_err(|why| format!("not followed: {why}"))?;
         if self.secure && url.scheme() == "ws" {
             return Err("not followed: it leads from wss to ws".to_owned());
         }
@@ -69,6 +70,19 @@ impl Request {
     }
 }
 
+/// The one location of an answer.
+fn location(answer: &ResponseHead) -> Result<Cow<'_, str>, String> {
+    if answer.malformed.iter().any(|(name, _)| name == header::LOCATION) {
+        return Err("the field `Location` is malformed".to_owned());
+    }
+    let mut locations = answer.fields.get_all(header::LOCATION).iter();
+    match (locations.next(), locations.next()) {
+        (Some(location), None) if !location.is_empty() => Ok(String::from_utf8_lossy(location.as_bytes())),
+        (Some(_), Some(_)) => Err("there is more than one `Location`".to_owned()),
+        _ => Err("there is no `Location`".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,8 +101,11 @@ mod tests {
     }
 
     fn answer(status: u16, location: &str) -> ResponseHead {
-        let mut head = BytesMut::from(format!("HTTP/1.1 {status} X\r\nLocation: {location}\r\n\r\n").as_bytes());
-        ResponseReader::new().read(&mut head).unwrap().unwrap()
+        head(&format!("HTTP/1.1 {status} X\r\nLocation: {location}\r\n\r\n"))
+    }
+
+    fn head(head: &str) -> ResponseHead {
+        ResponseReader::new().read(&mut BytesMut::from(head)).unwrap().unwrap()
     }
 
     fn names(request: &Request) -> Vec<&str> {
@@ -100,7 +117,6 @@ mod tests {
         for (location, expected) in [
             ("/e", "wss://example.com/e"),
             ("e?f", "wss://example.com/a/e?f"),
-            ("", "wss://example.com/a/b?c=d"),
             ("//example.org/", "wss://example.org/"),
             ("https://example.org:444/e", "wss://example.org:444/e"),
             ("wss://EXAMPLE.com/#part", "wss://example.com/"),
@@ -140,10 +156,15 @@ mod tests {
             (302, "https://", "host"),
             (302, "https://example.com:0/", "port 0"),
             (302, "https://*/", "host"),
+            (302, "", "no `Location`"),
+            (302, "/a\r\nLocation: /b", "more than one `Location`"),
+            (302, "/a\u{1}b", "malformed"),
         ] {
             let error = request(FROM, 1).redirected(&answer(status, location)).unwrap_err();
             assert!(error.contains(why), "{status} {location}: {error}");
         }
+        let error = request(FROM, 1).redirected(&head("HTTP/1.1 302 X\r\n\r\n")).unwrap_err();
+        assert_eq!(error, "not followed: there is no `Location`");
     }
 
     #[test]

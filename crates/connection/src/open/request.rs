@@ -33,7 +33,8 @@ pub struct ConnectConfig {
     /// Cookies to send in one `Cookie` field (RFC 6265 section 4.2), behind those of a `Cookie` field in `headers`.
     pub cookies: Vec<(String, String)>,
     /// How many redirects to follow; each is checked against the policy, and none leads from `wss` to `ws`. `Authorization`
-    /// and `Cookie` are sent to the origin of the URL alone.
+    /// and `Cookie` are sent to the origin of the URL alone; subprotocols and other header fields are sent to every one, so set
+    /// this to 0 where they hold a secret.
     pub max_redirects: u8,
     /// One limit from the policy check to the end of the handshake, redirects included; zero for the host's maximum.
     pub timeout: Option<Duration>,

@@ -52,5 +52,6 @@ impl AsyncWrite for TlsConnection {
 pub(crate) fn tcp(transport: &dyn Any) -> Option<&TcpStream> {
     let dialled = transport.downcast_ref::<client::TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
     let accepted = transport.downcast_ref::<server::TlsStream<TcpStream>>().map(|tls| tls.get_ref().0);
-    dialled.or(accepted)
+    let own = transport.downcast_ref::<TlsConnection>().map(|tls| tls.tcp().as_ref());
+    dialled.or(accepted).or(own)
 }
