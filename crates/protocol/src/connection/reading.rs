@@ -100,6 +100,15 @@ impl Connection {
     /// Decodes until bytes are missing, or until a data message waits for the inbox. A ping or a close frame that comes
     /// before such a message is noticed though the inbox is full.
     fn decode(&mut self, now: Instant) {
+        let before = self.reader.progress();
+        self.decode_units(now);
+        // A call may claim the message, or take a piece of it. Only once: a waiting call that is woken resumes reading.
+        if self.reader.progress() != before {
+            self.changes.callers |= matches!(self.reader.claimed(), Some(Claim::Open | Claim::Pieces));
+        }
+    }
+
+    fn decode_units(&mut self, now: Instant) {
         self.is_paused = false;
         while self.phase.receives() {
             if self.controls >= CONTROL_BATCH {
@@ -112,8 +121,6 @@ impl Connection {
             }
             if !self.decode_unit(now) {
                 self.is_paused = self.reader.is_stopped();
-                // A call may claim the message, or take a piece of it.
-                self.changes.callers |= matches!(self.reader.claimed(), Some(Claim::Open | Claim::Pieces));
                 return;
             }
         }

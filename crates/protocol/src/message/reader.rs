@@ -135,6 +135,12 @@ impl MessageReader {
         self.message.as_ref().map(|message| message.claim)
     }
 
+    /// How the message that has begun is read, and how many bytes of it can be taken. It changes whenever a call that waits
+    /// for the message may go on.
+    pub(crate) fn progress(&self) -> Option<(Claim, usize)> {
+        self.message.as_ref().map(|message| (message.claim, message.unmasked))
+    }
+
     /// Decides how the message that has begun is read. A message that is assembled arrives as one frame to
     /// [`Claim::Frame`]. Nothing takes back [`Claim::Discarded`]. Fragments that were handed out of a message
     /// that is to be [`Claim::Whole`] go to [`MessageReader::claim_whole`].

@@ -3,10 +3,12 @@
 use super::*;
 use crate::{
     Metrics,
+    drive::shared::Shared,
     observe::record::{Attempt, Warnings},
 };
 use parking_lot::Mutex;
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -70,12 +72,16 @@ impl Wake for Woken {
 const INTERVAL: Duration = Duration::from_secs(60);
 
 fn driver(transport: &Recorder, metrics: &Metrics) -> Driver {
+    driver_with(transport, metrics, false)
+}
+
+fn driver_with(transport: &Recorder, metrics: &Metrics, streams: bool) -> Driver {
     let limits = Limits {
         max_message_size: 1 << 20,
         max_stream_size: u64::MAX,
         max_frame_size: usize::MAX,
         fragment_size: usize::MAX,
-        streams: false,
+        streams,
         inbound_buffer: 1 << 20,
         receive_wait: INTERVAL,
         write_timeout: INTERVAL,
@@ -164,6 +170,21 @@ async fn a_flood_of_pings_lets_others_have_the_lock_and_goes_on_by_itself() {
     assert!(turns > 2, "{turns}");
     assert_eq!(count(&metrics, "websocket.pings.answered"), PINGS as u64);
     assert_eq!(count(&metrics, "websocket.control_frames.dropped"), PINGS as u64 - 16);
+}
+
+#[tokio::test]
+async fn a_call_that_waits_is_not_woken_again_while_a_message_is_stopped() {
+    let transport = Recorder::default();
+    // The beginning of a message that is larger than what is read ahead.
+    transport.input.lock().extend([&[0x82, 127, 0, 0, 0, 0, 1, 0, 0, 0][..], &[7; 1 << 20]].concat());
+    let shared = Arc::new(Shared::new(driver_with(&transport, &Metrics::default(), true)));
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut wait = pin!(shared.wait(INTERVAL, |_, _| None::<()>));
+    for expected in [true, false] {
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!(woken.0.swap(false, Relaxed), expected);
+    }
 }
 
 #[tokio::test]

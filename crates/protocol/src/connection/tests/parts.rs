@@ -296,6 +296,26 @@ fn a_large_message_is_received_whole_by_a_call_that_asks_for_it() {
 }
 
 #[test]
+fn a_stopped_message_is_reported_once() {
+    let mut connection = streaming(8);
+    connection.receive_bytes(&fragment(Opcode::Binary, true, &[7; 100])[..50], now());
+    assert!(connection.read_buffer().is_none(), "reading pauses");
+    assert!(connection.take_changes().callers);
+    connection.resume(now());
+    assert_eq!(connection.take_changes(), Changes::default());
+    assert_eq!(begin(&mut connection), Some(MessageKind::Binary));
+    drive(&mut connection);
+    connection.take_changes();
+    connection.resume(now());
+    assert_eq!(connection.take_changes(), Changes::default());
+    assert!(next_piece(&mut connection).is_some());
+    drive(&mut connection);
+    assert!(!connection.take_changes().callers, "nothing more has arrived");
+    connection.receive_bytes(&[7; 20], now());
+    assert!(connection.take_changes().callers);
+}
+
+#[test]
 fn the_limit_for_messages_concerns_a_call_that_receives_one_whole() {
     let over = || {
         let mut config = Config::new(Role::Server);
