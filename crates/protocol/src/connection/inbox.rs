@@ -19,8 +19,9 @@ pub(super) struct Inbox {
     queue: VecDeque<Entry>,
     /// How many entries were ever taken out of `queue`.
     taken: u64,
-    /// How many entries of `queue` end a message, or are the close frame.
-    ends: usize,
+    /// How many entries, taken ones included, entered `queue` before the first one that ends a message or is the close
+    /// frame; `None` when there is no such entry. Kept: the search would make each fragment cost as much as all before it.
+    first_end: Option<u64>,
     bytes: usize,
     /// Pings and pongs, each with the count of entries, taken ones included, that entered `queue` before it.
     controls: VecDeque<(u64, Message)>,
@@ -64,7 +65,9 @@ impl Inbox {
 
     fn push_entry(&mut self, entry: Entry) {
         self.bytes += entry.cost();
-        self.ends += usize::from(entry.is_end());
+        if self.first_end.is_none() && entry.is_end() {
+            self.first_end = Some(self.entered());
+        }
         self.queue.push_back(entry);
     }
 
@@ -75,8 +78,13 @@ impl Inbox {
         if is_full && let Some(oldest) = self.controls.iter().position(is_same) {
             self.controls.remove(oldest);
         }
-        self.controls.push_back((self.taken + self.queue.len() as u64, message));
+        self.controls.push_back((self.entered(), message));
         is_full
+    }
+
+    /// How many entries ever entered `queue`.
+    fn entered(&self) -> u64 {
+        self.taken + self.queue.len() as u64
     }
 
     /// What the entries at the front make.
@@ -95,10 +103,7 @@ impl Inbox {
 
     /// How many fragments the message at the front has; `None` when its last one is missing.
     fn fragments(&self) -> Option<usize> {
-        if self.ends == 0 {
-            return None;
-        }
-        let end = self.queue.iter().position(Entry::is_end)?;
+        let end = (self.first_end? - self.taken) as usize;
         matches!(self.queue[end], Entry::Fragment(_)).then_some(end + 1)
     }
 
@@ -126,7 +131,7 @@ impl Inbox {
                     Message::Binary(data.into())
                 })
             }
-            None if self.ends > 0 => {
+            None if self.first_end.is_some() => {
                 self.take_fragments();
                 self.pop()
             }
@@ -186,8 +191,11 @@ impl Inbox {
     fn pop_entry(&mut self) -> Option<Entry> {
         let entry = self.queue.pop_front()?;
         self.bytes -= entry.cost();
-        self.ends -= usize::from(entry.is_end());
         self.taken += 1;
+        if entry.is_end() {
+            let end = self.queue.iter().position(Entry::is_end);
+            self.first_end = end.map(|end| self.taken + end as u64);
+        }
         Some(entry)
     }
 
@@ -225,6 +233,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Instant;
 
     fn ping(number: usize) -> Message {
         Message::Ping(number.to_string().into())
@@ -300,7 +309,7 @@ mod tests {
         let mut inbox = fragmented();
         assert_eq!(inbox.front(), Front::Complete(MessageKind::Text));
         assert_eq!(drain(&mut inbox), [ping(1), ping(2), Message::Text("abc".into()), ping(3), text(4)]);
-        assert_eq!((inbox.bytes(), inbox.ends), (0, 0));
+        assert_eq!((inbox.bytes(), inbox.first_end), (0, None));
     }
 
     #[test]
@@ -330,7 +339,28 @@ mod tests {
         inbox.push(close.clone());
         assert_eq!(inbox.front(), Front::Incomplete(MessageKind::Binary));
         assert_eq!(drain(&mut inbox), [close]);
-        assert_eq!((inbox.bytes(), inbox.ends), (0, 0));
+        assert_eq!((inbox.bytes(), inbox.first_end), (0, None));
+    }
+
+    #[test]
+    fn the_front_of_many_fragments_is_known_without_a_search() {
+        let mut inbox = Inbox::default();
+        let start = Instant::now();
+        inbox.push_fragment(fragment(Opcode::Binary, false, ""));
+        for _ in 0..100_000 {
+            inbox.push_fragment(fragment(Opcode::Continuation, false, ""));
+            assert_eq!(inbox.front(), Front::Incomplete(MessageKind::Binary));
+        }
+        inbox.push_fragment(fragment(Opcode::Continuation, true, ""));
+        for _ in 0..100_000 {
+            inbox.push(text(1));
+            assert_eq!(inbox.front(), Front::Complete(MessageKind::Binary));
+        }
+        for _ in 0..100_001 {
+            assert_eq!(inbox.front(), Front::Complete(MessageKind::Binary));
+            assert!(inbox.pop_piece().is_some());
+        }
+        assert!(start.elapsed().as_secs() < 5, "{:?}", start.elapsed());
     }
 
     #[test]
