@@ -19,15 +19,16 @@ impl Connection {
     /// [`Changes::driver`](super::Changes::driver) says so. Afterwards, poll [`Connection::read_buffer`].
     pub fn resume(&mut self, now: Instant) {
         self.controls = 0;
+        self.reader.begin_turn();
         if self.is_paused {
             self.decode(now);
         }
     }
 
-    /// Whether reading has paused only so that others get their turn: a peer that sends pings without end would keep the
-    /// caller busy. Call [`Connection::resume`] soon.
+    /// Whether reading has paused only so that others get their turn: a peer that sends pings without end, or that compresses
+    /// a huge message that is discarded, would keep the caller busy. Call [`Connection::resume`] soon.
     pub fn wants_resume(&self) -> bool {
-        self.is_paused && self.controls >= CONTROL_BATCH
+        self.is_paused && (self.controls >= CONTROL_BATCH || self.reader.is_turn_over())
     }
 
     /// Where to read what the transport has; `None` while reading is paused, and after the end.
@@ -120,7 +121,7 @@ impl Connection {
                 return;
             }
             if !self.decode_unit(now) {
-                self.is_paused = self.reader.is_stopped();
+                self.is_paused = self.reader.is_stopped() || self.reader.is_turn_over();
                 return;
             }
         }

@@ -68,7 +68,7 @@ impl Assembly {
             Claim::Open | Claim::Whole => (limits.max_message_size as u64).saturating_sub(self.size),
             Claim::Frame => limits.max_message_size.saturating_sub(self.data.len()) as u64,
             Claim::Pieces => limits.max_stream_size.saturating_sub(self.size),
-            Claim::Discarded => DISCARD_STEP,
+            Claim::Discarded => limits.max_stream_size.saturating_sub(self.size).min(DISCARD_STEP),
         };
         let most = usize::try_from(left.saturating_add(1)).unwrap_or(usize::MAX);
         if self.claim == Claim::Discarded { most } else { most.min(self.capacity(limits.hold)) }

@@ -18,6 +18,11 @@ pub(super) const LARGE: usize = if cfg!(fuzzing) { 64 } else { 16 * 1024 };
 /// The bit of an opcode that control frames have and data frames have not (RFC 6455 section 5.5).
 const CONTROL_BIT: u8 = 0x08;
 
+/// The work without a result after which [`MessageReader::next_unit`] pauses, in discarded bytes.
+const TURN: usize = 1 << 20;
+/// What a frame without a result counts as in a turn, besides its payload.
+const FRAME_COST: usize = 2 * 1024;
+
 /// The limits of a [`MessageReader`], in bytes.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -54,7 +59,8 @@ pub enum Claim {
     /// It is read frame by frame, and [`MessageReader::take_piece`] takes what has arrived of a frame. Reading stops while
     /// [`ReadLimits::hold`] bytes are held. More than [`ReadLimits::max_stream_size`] bytes are a violation.
     Pieces,
-    /// What is left of it is discarded, unchecked.
+    /// What is left of it is discarded. More than [`ReadLimits::max_stream_size`] bytes are a violation, unless every
+    /// message is discarded.
     Discarded,
 }
 
@@ -95,13 +101,24 @@ pub struct MessageReader {
     inflater: Option<Box<Inflater>>,
     /// How many bytes at the front of the input are payload of a compressed message that is unmasked, and not inflated.
     unmasked: usize,
+    /// What is left of [`TURN`].
+    turn: usize,
 }
 
 impl MessageReader {
     /// A reader for the end that plays `role`.
     pub fn new(role: Role, limits: ReadLimits) -> Self {
         let frames = FrameReader::new(role, limits.max_frame_size);
-        MessageReader { frames, limits, frame: None, message: None, discards: false, inflater: None, unmasked: 0 }
+        MessageReader {
+            frames,
+            limits,
+            frame: None,
+            message: None,
+            discards: false,
+            inflater: None,
+            unmasked: 0,
+            turn: TURN,
+        }
     }
 
     /// Accepts compressed messages too, and inflates them as they arrive (RFC 7692). The limits of messages count inflated
@@ -229,12 +246,28 @@ impl MessageReader {
         }
     }
 
-    /// Takes the next unit out of `input`; `None` when it needs more bytes, or while [`MessageReader::is_stopped`].
+    /// Whether reading has paused because much was read of messages that are discarded, or in frames that are no unit by
+    /// themselves. A peer that sends them without end would keep the caller busy. [`MessageReader::begin_turn`] lets reading
+    /// go on.
+    pub fn is_turn_over(&self) -> bool {
+        self.turn == 0
+    }
+
+    /// Lets reading go on that [`MessageReader::is_turn_over`] has paused.
+    pub fn begin_turn(&mut self) {
+        self.turn = TURN;
+    }
+
+    /// Takes the next unit out of `input`; `None` when it needs more bytes, while [`MessageReader::is_stopped`], or while
+    /// [`MessageReader::is_turn_over`].
     ///
     /// # Errors
     /// A [`Violation`], after which nothing more can be read.
     pub fn next_unit(&mut self, input: &mut BytesMut) -> Result<Option<Unit>, Violation> {
         loop {
+            if self.is_turn_over() {
+                return Ok(None);
+            }
             let header = match self.frame {
                 Some(header) => header,
                 None => match self.begin_frame(input)? {
@@ -264,6 +297,9 @@ impl MessageReader {
                 Some(message) if !header.is_final => message.end_frame(),
                 _ => self.message.take().map(Assembly::end).transpose()?,
             };
+            if matches!(unit, None | Some(Unit::Discarded { .. })) {
+                self.turn = self.turn.saturating_sub(FRAME_COST);
+            }
             if unit.is_some() {
                 return Ok(unit);
             }
@@ -308,11 +344,12 @@ impl MessageReader {
     fn check_size(&self, header: FrameHeader) -> Result<(), Violation> {
         let Some(message) = &self.message else { return Ok(()) };
         let (size, limit) = match message.claim {
-            Claim::Open | Claim::Discarded => return Ok(()),
+            Claim::Open => return Ok(()),
+            Claim::Discarded if self.discards => return Ok(()),
             Claim::Whole => (message.size, self.limits.max_message_size as u64),
             Claim::Frame if message.is_compressed => (message.data.len() as u64, self.limits.max_message_size as u64),
             Claim::Frame => (header.length, self.limits.max_message_size as u64),
-            Claim::Pieces => (message.size, self.limits.max_stream_size),
+            Claim::Pieces | Claim::Discarded => (message.size, self.limits.max_stream_size),
         };
         if size > limit { Err(Violation::TooLarge { size, limit }) } else { Ok(()) }
     }
@@ -325,6 +362,7 @@ impl MessageReader {
         if message.claim == Claim::Discarded {
             let in_place = std::mem::take(&mut message.data).len();
             input.advance(count);
+            self.turn = self.turn.saturating_sub(in_place + count);
             self.frames.skip((in_place + count) as u64);
             return Ok(self.frames.remaining() == 0);
         }
@@ -351,6 +389,7 @@ impl MessageReader {
             inflater.clear();
             input.advance(std::mem::take(&mut self.unmasked) + arrived);
             self.frames.skip(arrived as u64);
+            self.turn = self.turn.saturating_sub(arrived);
             return Ok(self.frames.remaining() == 0);
         }
         self.frames.take(&mut input[self.unmasked..self.unmasked + arrived]);
@@ -368,11 +407,13 @@ impl MessageReader {
             self.unmasked -= consumed;
             message.size += (message.data.len() - before) as u64;
             if message.claim == Claim::Discarded {
+                self.turn = self.turn.saturating_sub(message.data.len());
                 message.data.clear();
-                if is_done {
-                    return Ok(ended);
+                if !is_done && self.turn > 0 && message.size <= self.limits.max_stream_size {
+                    continue;
                 }
-                continue;
+                self.check_size(header)?;
+                return Ok(is_done && ended);
             }
             message.unmasked = message.data.len();
             if message.is_text && !(is_done && ended && header.is_final && !message.is_split) {

@@ -208,6 +208,39 @@ fn a_compressed_message_in_pieces_is_held_back_while_nobody_takes_it() {
     assert!(rounds > size / 20_000);
 }
 
+/// A client that has begun to receive a compressed message of this size in pieces, and discards it.
+fn discarding(size: usize, max_stream_size: u64) -> Connection {
+    let config = |role| Config { streams: true, max_stream_size, ..Config::new(role) };
+    let [mut client, _] = pair_with(config, options(true), &MemoryBudget::new(1 << 20));
+    client.receive_bytes(&compressed_frame(Opcode::Binary, &compressed(&vec![7; size])), now());
+    assert!(matches!(client.receive_stream(), Poll::Ready(Ok(Some(MessageKind::Binary)))));
+    client.discard_stream();
+    client
+}
+
+#[test]
+fn a_compressed_message_that_is_discarded_lets_others_have_their_turn() {
+    let mut client = discarding(20 << 20, u64::MAX);
+    let mut turns = 0;
+    while client.stats().received.messages == 0 {
+        client.resume(now());
+        assert_eq!(client.wants_resume(), client.stats().received.messages == 0);
+        turns += 1;
+    }
+    assert!((19..=21).contains(&turns), "{turns}");
+    assert_eq!(client.stats().received.bytes, 20 << 20);
+    assert!(client.read_buffer().is_some());
+}
+
+#[test]
+fn a_compressed_message_that_is_discarded_is_no_larger_than_one_in_pieces() {
+    for (limit, expected) in [(1_000_000, vec![]), (999_999, vec![close_frame(1009)])] {
+        let mut client = discarding(1_000_000, limit);
+        client.resume(now());
+        assert_eq!(written(&mut client), expected);
+    }
+}
+
 #[test]
 fn compression_that_is_negotiated_and_idle_takes_less_than_200_bytes() {
     let boxes = size_of::<deflate::Inflater>() + size_of::<Compressor>() + size_of::<usize>();

@@ -316,6 +316,21 @@ fn a_stopped_message_is_reported_once() {
 }
 
 #[test]
+fn empty_fragments_without_end_let_others_have_their_turn() {
+    let mut connection = connection(Role::Server);
+    let fragments = fragment(Opcode::Continuation, false, b"").repeat(2000);
+    arrive_in_part(&mut connection, Opcode::Binary, false, b"");
+    connection.receive_bytes(&fragments, now());
+    for _ in 0..3 {
+        assert!(connection.wants_resume() && connection.read_buffer().is_none());
+        connection.resume(now());
+    }
+    assert!(!connection.wants_resume() && connection.read_buffer().is_some());
+    arrive_in_part(&mut connection, Opcode::Continuation, true, b"end");
+    assert_eq!(next_message(&mut connection), Some(Message::Binary("end".into())));
+}
+
+#[test]
 fn the_limit_for_messages_concerns_a_call_that_receives_one_whole() {
     let over = || {
         let mut config = Config::new(Role::Server);
