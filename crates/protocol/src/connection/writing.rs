@@ -1,7 +1,7 @@
 //! Bytes out: the output, control frames, ending the transport, and the timeouts that write.
 
 use super::{
-    Changes, Connection, Failure, Initiator, LINGER, OUTPUT_BOUND, Outcome,
+    Changes, Connection, Failure, Initiator, LINGER, MAX_READ, OUTPUT_BOUND, Outcome,
     phase::{HalfClose, Liveness, Phase},
 };
 use crate::{CloseInfo, MessageRef, close::NO_STATUS, frame::Opcode};
@@ -228,8 +228,13 @@ impl Connection {
             Phase::Grace { .. } => self.end_grace(),
             Phase::ReadOnly { until, .. } if self.is_paused => *until = now + self.config.close_timeout,
             Phase::CloseSent { .. } => {
-                // Messages that the full inbox had no capacity for, before nobody can decode them any more.
-                while matches!(self.phase, Phase::CloseSent { .. }) && self.decode_unit(now) {}
+                // Messages that the full inbox had no capacity for, before nobody can decode them any more: as many as fill
+                // it once more, because one read of compressed messages may be very large.
+                let bound = self.inbox.bytes().saturating_add(self.config.inbound_buffer.max(MAX_READ));
+                while matches!(self.phase, Phase::CloseSent { .. })
+                    && self.inbox.bytes() < bound
+                    && self.decode_unit(now)
+                {}
                 self.lose(Failure::CloseTimeout);
             }
             Phase::ReadOnly { .. } | Phase::Ending { .. } | Phase::Closed { .. } => self.lose(Failure::CloseTimeout),

@@ -242,6 +242,18 @@ fn a_compressed_message_that_is_discarded_is_no_larger_than_one_in_pieces() {
 }
 
 #[test]
+fn unread_compressed_messages_are_bounded_when_closing_times_out() {
+    let config = |role| Config { inbound_buffer: 10_000, ..Config::new(role) };
+    let [mut client, _] = pair_with(config, options(false), &MemoryBudget::new(0));
+    client.close(Some(&CLOSE), now());
+    client.receive_bytes(&compressed_frame(Opcode::Binary, &compressed(&vec![7; 50_000])).repeat(600), now());
+    client.handle_timeout(now() + CLOSE_TIMEOUT);
+    assert_eq!(name(&client), Closed);
+    assert!(client.buffered() < 200_000, "{}", client.buffered());
+    assert!(client.stats().received.messages > 1, "messages behind the full inbox are decoded");
+}
+
+#[test]
 fn compression_that_is_negotiated_and_idle_takes_less_than_200_bytes() {
     let boxes = size_of::<deflate::Inflater>() + size_of::<Compressor>() + size_of::<usize>();
     assert!(boxes + size_of::<Option<Agreed>>() < 200, "{boxes}");
