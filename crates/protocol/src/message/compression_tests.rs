@@ -118,6 +118,32 @@ fn a_bomb_that_is_read_in_pieces_stops_at_the_hold() {
 }
 
 #[test]
+fn a_message_one_byte_over_the_limit_waits_for_its_claim_though_its_last_block_is_final() {
+    // A stored block with BFINAL (RFC 1951 section 3.2.4).
+    let block = [&[1, 4, 0, 0xFB, 0xFF][..], b"1234"].concat();
+    for (limit, waits) in [(4, false), (3, true)] {
+        let mut limits = ReadLimits::new(limit);
+        limits.hold = Some(100);
+        let mut readers = [(); 2].map(|()| {
+            let mut reader = MessageReader::new(Role::Client, limits);
+            reader.set_inflater(Inflater::new(15, false));
+            (reader, frames(Opcode::Binary, &[&block]))
+        });
+        for (reader, input) in &mut readers {
+            let unit = reader.next_unit(input).unwrap();
+            assert_eq!((unit.is_none(), reader.is_stopped()), (waits, waits));
+        }
+        if waits {
+            let [(whole, input), (pieces, rest)] = &mut readers;
+            whole.claim(Claim::Whole);
+            assert_eq!(whole.next_unit(input), Err(Violation::TooLarge { size: 4, limit: 3 }));
+            pieces.claim(Claim::Pieces);
+            assert_eq!(pieces.next_unit(rest), Ok(Some(Unit::Message(Message::Binary("1234".into())))));
+        }
+    }
+}
+
+#[test]
 fn the_messages_behind_a_discarded_one_are_unaffected() {
     for takeover in [false, true] {
         let mut writer = MessageWriter::new(Role::Server, Box::new(|| [0; 4]), 50);

@@ -419,8 +419,10 @@ impl MessageReader {
             if message.is_text && !(is_done && ended && header.is_final && !message.is_split) {
                 message.check_utf8()?;
             }
+            // Of a message that nobody has claimed, the end does not arrive before the claim decides on the limit.
+            let waits_for_claim = message.claim == Claim::Open && message.size > self.limits.max_message_size as u64;
             self.check_size(header)?;
-            return Ok(is_done && ended);
+            return Ok(is_done && ended && !waits_for_claim);
         }
     }
 }
