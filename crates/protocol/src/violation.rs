@@ -15,8 +15,8 @@ pub enum Violation {
     /// A client's frame is not masked (section 5.1).
     #[error("the client did not mask a frame")]
     Unmasked,
-    /// A payload length is not encoded in the fewest bytes (section 5.2).
-    #[error("the peer encoded the length of a frame in more bytes than it takes")]
+    /// A payload length is not encoded in the fewest bytes, or is more than 2^63 - 1 (section 5.2).
+    #[error("the peer encoded the length of a frame in more bytes than it takes, or in 64 bits instead of 63")]
     Length,
     /// The opcode is reserved (section 5.2).
     #[error("the peer sent a frame with the reserved opcode {0}")]

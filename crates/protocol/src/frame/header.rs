@@ -68,7 +68,7 @@ pub struct FrameHeader {
     pub is_compressed: bool,
     /// The mask of the payload; `None` for an unmasked frame.
     pub mask: Option<[u8; 4]>,
-    /// The length of the payload in bytes. RFC 6455 allows 2^63 - 1; a reader's limit refuses larger ones.
+    /// The length of the payload in bytes, at most 2^63 - 1.
     pub length: u64,
 }
 
@@ -109,7 +109,8 @@ impl FrameHeader {
         if header.is_compressed && !matches!(header.opcode, Opcode::Text | Opcode::Binary) {
             return Err(Violation::ReservedBit);
         }
-        if extended != extended_length(length) {
+        // The most significant bit is 0 (RFC 6455 section 5.2).
+        if extended != extended_length(length) || length > i64::MAX as u64 {
             return Err(Violation::Length);
         }
         if header.opcode.is_control() {
@@ -172,7 +173,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn headers() -> impl Strategy<Value = FrameHeader> {
-        let length = prop_oneof![0u64..200, 65_000u64..66_000, 0..=u64::MAX];
+        let length = prop_oneof![0u64..200, 65_000u64..66_000, 0..=i64::MAX as u64];
         let data = prop_oneof![Just(Opcode::Continuation), Just(Opcode::Text), Just(Opcode::Binary)];
         let control = prop_oneof![Just(Opcode::Close), Just(Opcode::Ping), Just(Opcode::Pong)];
         let kind = prop_oneof![(data, any::<bool>(), length), (control, Just(true), 0u64..=125)];
@@ -219,6 +220,7 @@ mod tests {
             (&[0x89, 126, 0, 126], Violation::LongControl(126)),
             (&[0x82, 126, 0, 1], Violation::Length),
             (&[0x82, 127, 0, 0, 0, 0, 0, 0, 0xFF, 0xFF], Violation::Length),
+            (&[0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0], Violation::Length),
         ] {
             assert_eq!(FrameHeader::parse(bytes), Err(violation), "{bytes:02X?}");
         }

@@ -64,7 +64,7 @@ fn text_fails_at_its_first_invalid_byte() {
 fn the_size_limit_counts_the_assembled_message() {
     let too_large = |size| Violation::TooLarge { size, limit: 1000 };
     assert_eq!(violation(&[0x82, 0x7E, 0x03, 0xE9]), too_large(1001));
-    assert_eq!(violation(&[0x82, 0x7F, 0x80, 0, 0, 0, 0, 0, 0, 0]), too_large(1 << 63));
+    assert_eq!(violation(&[0x82, 0x7F, 0x40, 0, 0, 0, 0, 0, 0, 0]), too_large(1 << 62));
     let mut wire = vec![0x02, 0x7E, 0x03, 0xE8];
     wire.extend([0; 1000]);
     wire.extend([0x80, 0x01]);
