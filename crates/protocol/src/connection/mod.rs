@@ -102,7 +102,8 @@ pub struct Config {
     pub streams: bool,
     /// Bytes of one message that is sent or received in pieces.
     pub max_stream_size: u64,
-    /// Bytes of one frame, in both directions. Larger messages are sent in fragments.
+    /// Bytes of one frame's payload on the wire, in both directions: compressed if the message is. Larger messages are sent in
+    /// fragments. Control frames do not count.
     pub max_frame_size: usize,
     /// Bytes of one frame of a message that is sent. Larger messages are sent in fragments, and control frames may go
     /// between them.

@@ -21,7 +21,8 @@ pub struct FrameReader {
 }
 
 impl FrameReader {
-    /// A reader for the end that plays `role`, with a limit in bytes for the payloads of frames.
+    /// A reader for the end that plays `role`, with a limit in bytes for the payloads of text, binary and
+    /// continuation frames.
     pub fn new(role: Role, max_frame_size: usize) -> Self {
         FrameReader { role, max_frame_size, allows_compression: false, mask: None, taken: 0, remaining: 0 }
     }
@@ -102,7 +103,8 @@ impl FrameReader {
         if header.is_compressed && !self.allows_compression {
             return Err(Violation::ReservedBit);
         }
-        if header.length > self.max_frame_size as u64 {
+        // Control frames have a limit of their own, which a header alone is checked against.
+        if header.length > self.max_frame_size as u64 && !header.opcode.is_control() {
             return Err(Violation::FrameTooLarge { size: header.length, limit: self.max_frame_size });
         }
         Ok(Some((header, size)))
@@ -145,6 +147,13 @@ mod tests {
         let mut last = [4 ^ 7, 1 ^ 7];
         reader.take(&mut last);
         assert_eq!((last, reader.remaining()), ([7; 2], 0));
+    }
+
+    #[test]
+    fn the_limit_does_not_concern_control_frames() {
+        let mut reader = FrameReader::new(Role::Client, 0);
+        let mut ping = BytesMut::from(&[&[0x89, 125][..], &[0; 125]].concat()[..]);
+        assert_eq!(reader.next_frame(&mut ping).unwrap().unwrap().payload.len(), 125);
     }
 
     #[test]

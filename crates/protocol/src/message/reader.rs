@@ -29,7 +29,7 @@ const FRAME_COST: usize = 2 * 1024;
 pub struct ReadLimits {
     /// A message that is read whole.
     pub max_message_size: usize,
-    /// The payload of one frame.
+    /// The payload of one text, binary or continuation frame, as it is on the wire: compressed if the message is.
     pub max_frame_size: usize,
     /// A message that is read in pieces.
     pub max_stream_size: u64,
