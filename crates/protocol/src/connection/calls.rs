@@ -208,9 +208,7 @@ impl Connection {
     pub fn abandon(&mut self, info: &CloseInfo, now: Instant) {
         self.is_abandoned = true;
         self.inbox.clear();
-        if self.config.streams {
-            self.reader.discard_all();
-        }
+        self.reader.discard_all();
         self.changes = Changes { callers: true, driver: true };
         match &self.phase {
             Phase::Grace { .. } => self.end_grace(),

@@ -203,6 +203,7 @@ impl Inbox {
         *self = Inbox::default();
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty() && self.controls.is_empty()
     }

@@ -25,7 +25,7 @@
 //! | a data message arrives | received | - | received | received | discarded | - |
 //! | a ping arrives | received, answered | - | received | received | discarded | - |
 //! | the close frame arrives | echoed, Ending | - | Closed | Ending | discarded | - |
-//! | a violation arrives | Grace while messages are unread, otherwise 1002, 1007 or 1009 and Ending | - | Closed | Ending | discarded | - |
+//! | a violation arrives | Grace while data messages are unread, otherwise 1002, 1007 or 1009 and Ending | - | Closed | Ending | discarded | - |
 //! | the peer ends its direction | Closed | Closed | Closed | Closed | Closed, once the output is written | - |
 //! | reading fails | Closed | Closed | Closed | Closed | Closed | - |
 //! | writing fails | ReadOnly | Closed | - | stays, failure noted | Closed | - |

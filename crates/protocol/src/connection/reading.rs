@@ -1,7 +1,8 @@
 //! Bytes in: decoding, pausing, and what happens to each message that arrives.
 
 use super::{
-    CONTROL_BATCH, Connection, Failure, GRACE_PERIOD, Initiator, MAX_READ, MIN_READ, OUTPUT_BOUND, Outcome, READ_STEP,
+    CONTROL_BATCH, Changes, Connection, Failure, GRACE_PERIOD, Initiator, MAX_READ, MIN_READ, OUTPUT_BOUND, Outcome,
+    READ_STEP,
     inbox::Front,
     phase::{Liveness, Phase},
 };
@@ -210,15 +211,15 @@ impl Connection {
         }
     }
 
-    /// The peer is told at once, unless the application has yet to receive messages that came before and can still send:
-    /// it may answer them first, as it would if nothing were read ahead.
+    /// The peer is told at once, unless the application has yet to receive data messages that came before and can still
+    /// send: it may answer them first, as it would if nothing were read ahead.
     fn violated(&mut self, violation: Violation, now: Instant) {
         self.violated = Some(violation.clone());
         let close_by = now + self.config.close_timeout;
         match self.phase {
-            Phase::Open(_) if !self.inbox.is_empty() => {
+            Phase::Open(_) if self.inbox.bytes() > 0 => {
                 self.phase = Phase::Grace { violation, until: now + GRACE_PERIOD, close_by };
-                self.changes.driver = true;
+                self.changes = Changes { callers: true, driver: true };
             }
             Phase::Open(_) => self.fail(violation, close_by),
             Phase::CloseSent { close_by, .. } => self.fail(violation, close_by),

@@ -568,6 +568,40 @@ fn control_frames_and_the_end_are_noticed_while_the_inbox_is_full() {
 }
 
 #[test]
+fn unread_pings_do_not_delay_the_answer_to_a_violation() {
+    let mut connection = connection(Role::Server);
+    arrive(&mut connection, Opcode::Ping, b"unread");
+    written(&mut connection);
+    connection.receive_bytes(&VIOLATION, now());
+    assert_eq!((name(&connection), written(&mut connection)), (Ending, vec![close_frame(1002)]));
+    assert_eq!(received(&mut connection), [Message::Ping("unread".into())]);
+    // With unread data, every call that waits is woken: it may be within a message that was cut short.
+    let mut connection = in_phase(Open);
+    arrive(&mut connection, Opcode::Text, b"unread");
+    connection.take_changes();
+    connection.receive_bytes(&VIOLATION, now());
+    assert!(name(&connection) == Grace && connection.take_changes().callers);
+}
+
+#[test]
+fn messages_to_an_abandoned_connection_are_not_assembled() {
+    let mut connection = connection(Role::Server);
+    connection.receive_bytes(&[0x82, 0xFF, 0, 0, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0], now());
+    connection.receive_bytes(&[7; 100_000], now());
+    assert!(connection.buffered() >= 100_000);
+    connection.abandon(&CLOSE, now());
+    written(&mut connection);
+    connection.read_blocked();
+    assert_eq!(connection.buffered(), 0);
+    for _ in 0..10 {
+        connection.receive_bytes(&[7; 100_000], now());
+        connection.resume(now());
+    }
+    connection.read_blocked();
+    assert_eq!((name(&connection), connection.buffered()), (CloseSent, 0));
+}
+
+#[test]
 fn a_flood_of_pings_lets_the_caller_have_its_turn() {
     let mut connection = connection(Role::Client);
     connection.receive_bytes(&wire(&connection, Opcode::Ping, b"").repeat(3 * CONTROL_BATCH as usize), now());
