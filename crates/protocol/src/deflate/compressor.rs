@@ -93,8 +93,7 @@ impl Compressor {
     fn compress(&self, payload: &[u8], output: &mut BytesMut) -> bool {
         let mut compressor = PooledCompressor::take(self.key);
         let Some(deflate) = compressor.get() else { return false };
-        let history = self.history.bytes();
-        (history.is_empty() || deflate.set_dictionary(history).is_ok()) && compress(deflate, payload, output)
+        self.history.parts().all(|part| deflate.set_dictionary(part).is_ok()) && compress(deflate, payload, output)
     }
 
     /// Bytes of memory that are held.

@@ -1,16 +1,19 @@
 //! The last bytes of the messages before, for context takeover (RFC 7692 section 4.3).
 
+use std::collections::VecDeque;
+
 /// At most `capacity` bytes: the newest that were added.
 #[derive(Debug)]
 pub(super) struct History {
-    bytes: Vec<u8>,
+    /// A ring: to add a few bytes does not move the others.
+    bytes: VecDeque<u8>,
     capacity: usize,
 }
 
 impl History {
     /// Allocates nothing until bytes are added.
     pub(super) fn new(capacity: usize) -> Self {
-        History { bytes: Vec::new(), capacity }
+        History { bytes: VecDeque::new(), capacity }
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
@@ -18,16 +21,18 @@ impl History {
         let excess = (self.bytes.len() + added.len()).saturating_sub(self.capacity);
         self.bytes.drain(..excess);
         self.bytes.reserve_exact(added.len());
-        self.bytes.extend_from_slice(added);
+        self.bytes.extend(added);
     }
 
     /// Forgets everything, and releases the memory.
     pub(super) fn clear(&mut self) {
-        self.bytes = Vec::new();
+        self.bytes = VecDeque::new();
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// The bytes, in up to two parts: a dictionary that is set in two steps.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let (first, second) = self.bytes.as_slices();
+        [first, second].into_iter().filter(|part| !part.is_empty())
     }
 
     pub(super) fn memory_held(&self) -> usize {
@@ -39,6 +44,16 @@ impl History {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::time::Instant;
+
+    #[test]
+    fn single_bytes_are_added_to_a_full_history_without_moving_the_others() {
+        let mut history = History::new(16 << 20);
+        history.push(&vec![0; 16 << 20]);
+        let start = Instant::now();
+        (0..10_000u32).for_each(|number| history.push(&[number as u8]));
+        assert!(start.elapsed().as_secs() < 3, "{:?}", start.elapsed());
+    }
 
     proptest! {
         #[test]
@@ -46,7 +61,8 @@ mod tests {
             let mut history = History::new(256);
             pieces.iter().for_each(|piece| history.push(piece));
             let all = pieces.concat();
-            prop_assert_eq!(history.bytes(), &all[all.len().saturating_sub(256)..]);
+            let kept: Vec<_> = history.parts().flatten().copied().collect();
+            prop_assert_eq!(kept, &all[all.len().saturating_sub(256)..]);
             prop_assert!(history.memory_held() <= 256);
         }
     }

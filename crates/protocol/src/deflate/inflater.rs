@@ -101,10 +101,10 @@ impl Inflater {
 
     fn begin(&self) -> Result<PooledInflater, InvalidData> {
         let mut inflater = PooledInflater::take();
-        if let (Some(history), Some(inflate)) = (&self.history, inflater.get())
-            && !history.bytes().is_empty()
-        {
-            inflate.set_dictionary(history.bytes()).map_err(|_| InvalidData)?;
+        if let (Some(history), Some(inflate)) = (&self.history, inflater.get()) {
+            for part in history.parts() {
+                inflate.set_dictionary(part).map_err(|_| InvalidData)?;
+            }
         }
         Ok(inflater)
     }

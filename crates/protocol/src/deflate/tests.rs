@@ -2,6 +2,7 @@ use super::*;
 use bytes::BytesMut;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
+use zlib_rs::{Deflate, DeflateFlush};
 
 /// Inflates a payload that arrives in pieces of `cut` bytes.
 fn inflate(inflater: &mut Inflater, payload: &[u8], cut: usize, step: usize) -> Result<Vec<u8>, InvalidData> {
@@ -99,6 +100,23 @@ fn invalid_data_is_an_error() {
         &[0xFF; 20],
     ] {
         assert_eq!(inflate_alone(payload), Err(InvalidData), "{payload:02X?}");
+    }
+}
+
+#[test]
+fn a_peer_may_refer_to_every_byte_of_its_window() {
+    let mut noise = vec![0; 40_000];
+    StdRng::seed_from_u64(1).fill_bytes(&mut noise);
+    let mut peer = Deflate::new(6, false, 15);
+    let mut inflater = Inflater::new(15, true);
+    // The history is full after the second message. Later ones repeat what is as far back as zlib refers to.
+    for start in [0, 20_000, 9_000, 12_500, 18_000, 25_000, 11_000, 33_000, 20_000] {
+        let message = &noise[start..noise.len().min(start + 20_000 - start / 2)];
+        let mut payload = vec![0; 60_000];
+        let before = peer.total_out();
+        peer.compress(message, &mut payload, DeflateFlush::SyncFlush).unwrap();
+        payload.truncate((peer.total_out() - before) as usize - 4);
+        assert_eq!(inflate(&mut inflater, &payload, 1000, 1000).unwrap(), message, "{start}");
     }
 }
 
