@@ -163,14 +163,20 @@ pub fn refusal(status: StatusCode, reason: &str, closes: bool) -> Response<Strin
 }
 
 /// The bytes of a response, for a server that writes it itself. After a 101, frames follow. Every other response ends the
-/// connection: its length and `Connection: close` are added.
+/// connection: its length and `Connection: close` are added. A 204 and a 304 have neither a length nor a body (RFC 9110
+/// sections 6.4.1 and 8.6).
 pub fn encode_response(response: &Response<String>) -> Vec<u8> {
     let (status, body) = (response.status(), response.body());
     let mut fields = response.headers().clone();
     let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+    let has_body = !switches && !matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !switches {
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    if has_body {
         fields.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    } else {
+        fields.remove(header::CONTENT_LENGTH);
     }
     let reason = status.canonical_reason().unwrap_or_default();
     let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
@@ -180,7 +186,7 @@ pub fn encode_response(response: &Response<String>) -> Vec<u8> {
         }
     }
     bytes.extend_from_slice(b"\r\n");
-    if !switches {
+    if has_body {
         bytes.extend_from_slice(body.as_bytes());
     }
     bytes
@@ -203,6 +209,15 @@ mod tests {
         let bytes = String::from_utf8(encode_response(&refusal(StatusCode::FORBIDDEN, "é", true))).unwrap();
         assert!(bytes.contains("\r\nconnection: close\r\ncontent-length: 3\r\n"), "{bytes}");
         assert_eq!(bytes.matches("close").count(), 1);
+    }
+
+    #[test]
+    fn a_response_that_never_has_a_body_is_written_without_length_and_body() {
+        for (status, line) in [(204, "204 No Content"), (304, "304 Not Modified")] {
+            let response = Response::builder().status(status).header("content-length", "4").body("body".to_owned());
+            let bytes = encode_response(&response.unwrap());
+            assert_eq!(String::from_utf8(bytes).unwrap(), format!("HTTP/1.1 {line}\r\nconnection: close\r\n\r\n"));
+        }
     }
 
     #[test]
