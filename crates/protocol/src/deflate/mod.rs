@@ -30,7 +30,6 @@
 
 mod budget;
 mod compressor;
-mod extensions;
 mod history;
 mod inflater;
 mod negotiation;

@@ -2,11 +2,12 @@
 
 use super::{
     Compression, EXTENSION, MAX_WINDOW_BITS, MIN_WINDOW_BITS, MemoryBudget, MemoryGrant, Options, Parameters,
-    compressor,
-    extensions::{self, Extension},
-    inflater,
+    compressor, inflater,
 };
-use crate::Role;
+use crate::{
+    Role,
+    handshake::extensions::{self, Extension},
+};
 
 const SERVER_NO_CONTEXT_TAKEOVER: &str = "server_no_context_takeover";
 const CLIENT_NO_CONTEXT_TAKEOVER: &str = "client_no_context_takeover";
@@ -57,7 +58,7 @@ pub enum NegotiationError {
 
 /// The parameters of one offer or one answer, as they were sent.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-struct Sent {
+struct SentParameters {
     server_no_context_takeover: bool,
     client_no_context_takeover: bool,
     server_max_window_bits: Option<u8>,
@@ -65,9 +66,9 @@ struct Sent {
     client_max_window_bits: Option<Option<u8>>,
 }
 
-impl Sent {
+impl SentParameters {
     fn parse(extension: &Extension<'_>) -> Result<Self, NegotiationError> {
-        let mut sent = Sent::default();
+        let mut sent = SentParameters::default();
         for (name, value) in &extension.parameters {
             let value = value.as_deref();
             let is_repeated = match *name {
@@ -152,7 +153,7 @@ fn window_bits(parameter: &'static str, value: Option<&str>) -> Result<u8, Negot
 #[derive(Debug)]
 pub struct Offer {
     options: Options,
-    sent: Sent,
+    sent: SentParameters,
     header: String,
     grant: MemoryGrant,
 }
@@ -172,7 +173,7 @@ impl Offer {
             None => (options.without_takeover(), budget.none()),
         };
         let below_most = |bits: u8| (bits < MAX_WINDOW_BITS).then_some(bits);
-        let sent = Sent {
+        let sent = SentParameters {
             server_no_context_takeover: !options.inflate_takeover,
             client_no_context_takeover: !options.compress_takeover,
             server_max_window_bits: below_most(options.inflate_window_bits),
@@ -198,11 +199,11 @@ impl Offer {
     ) -> Result<Option<Compression>, NegotiationError> {
         let mut answered = None;
         for line in answer {
-            for extension in extensions::parse(line)? {
+            for extension in extensions::parse(line).ok_or(NegotiationError::Malformed)? {
                 if extension.name != EXTENSION {
                     return Err(NegotiationError::NotOffered(extension.name.to_owned()));
                 }
-                if answered.replace(Sent::parse(&extension)?).is_some() {
+                if answered.replace(SentParameters::parse(&extension)?).is_some() {
                     return Err(NegotiationError::Repeated);
                 }
             }
@@ -213,9 +214,9 @@ impl Offer {
     }
 }
 
-impl Sent {
+impl SentParameters {
     /// What a client that sent this offer makes of the server's answer.
-    fn check_answer(&self, answer: Sent) -> Result<Parameters, NegotiationError> {
+    fn check_answer(&self, answer: SentParameters) -> Result<Parameters, NegotiationError> {
         if self.server_no_context_takeover && !answer.server_no_context_takeover {
             return Err(NegotiationError::Missing(SERVER_NO_CONTEXT_TAKEOVER));
         }
@@ -242,7 +243,7 @@ impl Sent {
     }
 
     /// The answer of a server to this offer; `None` to decline it.
-    fn answer(&self, options: Options) -> Option<Sent> {
+    fn answer(&self, options: Options) -> Option<SentParameters> {
         let server_max_window_bits = match self.server_max_window_bits {
             Some(bits) if bits < MIN_WINDOW_BITS => return None,
             Some(bits) => Some(bits.min(options.compress_window_bits)),
@@ -253,7 +254,7 @@ impl Sent {
             .map(|bits| bits.unwrap_or(MAX_WINDOW_BITS).min(options.inflate_window_bits))
             .filter(|bits| *bits < MAX_WINDOW_BITS)
             .map(Some);
-        Some(Sent {
+        Some(SentParameters {
             server_no_context_takeover: self.server_no_context_takeover || !options.compress_takeover,
             client_no_context_takeover: self.client_no_context_takeover || !options.inflate_takeover,
             server_max_window_bits,
@@ -304,10 +305,11 @@ pub fn answer<'a>(
     let options = options.in_range();
     let mut accepted = None;
     for line in offers {
-        for extension in extensions::parse(line)? {
+        for extension in extensions::parse(line).ok_or(NegotiationError::Malformed)? {
             if accepted.is_none() && extension.name == EXTENSION {
-                accepted =
-                    Sent::parse(&extension).ok().and_then(|offer| offer.answer(options).map(|sent| (offer, sent)));
+                accepted = SentParameters::parse(&extension)
+                    .ok()
+                    .and_then(|offer| offer.answer(options).map(|sent| (offer, sent)));
             }
         }
     }

@@ -77,7 +77,7 @@ pub enum AnswerError {
     #[error("the server's handshake has the status {} and not 101 (RFC 6455 section 4.1)", .0.as_u16())]
     Status(StatusCode),
     /// A field that the handshake depends on is malformed.
-    #[error("the server's handshake has {} `{field}` (RFC 6455 section 4.1)", place(*.fault))]
+    #[error("the server's handshake has {} `{field}` (RFC 6455 section 4.1)", fault_text(*.fault))]
     Malformed {
         /// The name of the field.
         field: HeaderName,
@@ -111,7 +111,7 @@ pub enum AnswerError {
     RepeatedSubprotocol,
 }
 
-fn place(fault: FieldFault) -> &'static str {
+fn fault_text(fault: FieldFault) -> &'static str {
     match fault {
         FieldFault::Control => "a control character in",
         FieldFault::SpaceBeforeColon => "white space before the colon of",

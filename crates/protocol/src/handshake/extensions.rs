@@ -1,19 +1,18 @@
 //! The header `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
 
-use super::NegotiationError;
+use super::fields::is_token_byte;
 use std::borrow::Cow;
 
 /// One extension of the header, with its parameters in order.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Extension<'a> {
-    pub(super) name: &'a str,
-    pub(super) parameters: Vec<(&'a str, Option<Cow<'a, str>>)>,
+pub(crate) struct Extension<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) parameters: Vec<(&'a str, Option<Cow<'a, str>>)>,
 }
 
-/// Parses one header line. A value in quotes is returned without them.
-pub(super) fn parse(line: &[u8]) -> Result<Vec<Extension<'_>>, NegotiationError> {
-    let line = std::str::from_utf8(line).map_err(|_| NegotiationError::Malformed)?;
-    Parser { rest: line }.extensions().ok_or(NegotiationError::Malformed)
+/// Parses one header line; `None` if it is not a list of extensions. A value in quotes is returned without them.
+pub(crate) fn parse(line: &[u8]) -> Option<Vec<Extension<'_>>> {
+    Parser { rest: str::from_utf8(line).ok()? }.extensions()
 }
 
 struct Parser<'a> {
@@ -57,7 +56,7 @@ impl<'a> Parser<'a> {
     }
 
     fn token(&mut self) -> Option<&'a str> {
-        let end = self.rest.bytes().position(|byte| !is_token(byte)).unwrap_or(self.rest.len());
+        let end = self.rest.bytes().position(|byte| !is_token_byte(byte)).unwrap_or(self.rest.len());
         let (token, rest) = self.rest.split_at(end);
         self.rest = rest;
         (!token.is_empty()).then_some(token)
@@ -76,13 +75,8 @@ impl<'a> Parser<'a> {
         }
         self.rest = characters.as_str();
         // RFC 6455 section 9.1: without its quotes, the value is a token.
-        (!value.is_empty() && value.bytes().all(is_token)).then_some(Cow::Owned(value))
+        (!value.is_empty() && value.bytes().all(is_token_byte)).then_some(Cow::Owned(value))
     }
-}
-
-/// Whether a token may contain this byte (RFC 9110 section 5.6.2).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]
@@ -96,7 +90,7 @@ mod tests {
         let parameters = vec![("b", None), ("c", Some("d".into())), ("e", Some("fg".into()))];
         let expected = [Extension { name: "a", parameters }, Extension { name: "h", parameters: vec![] }];
         assert_eq!(parsed, expected);
-        assert_eq!(parse(b" \t"), Ok(vec![]));
+        assert_eq!(parse(b" \t"), Some(vec![]));
     }
 
     #[test]
@@ -122,7 +116,7 @@ mod tests {
             "a;b=é".as_bytes(),
             b"a\r\nb",
         ] {
-            assert_eq!(parse(line), Err(NegotiationError::Malformed), "{}", line.escape_ascii());
+            assert_eq!(parse(line), None, "{}", line.escape_ascii());
         }
     }
 

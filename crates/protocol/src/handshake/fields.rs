@@ -1,5 +1,6 @@
 //! Tokens, lists and single values in header fields (RFC 9110 section 5.6), and the fields that belong to the handshake.
 
+use super::extensions::parse;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header fields that the opening handshake itself writes, besides `Sec-WebSocket-*`; or that announce a body.
@@ -12,7 +13,12 @@ pub fn is_handshake_field(name: &HeaderName) -> bool {
 
 /// Whether text is a token (RFC 9110 section 5.6.2). A subprotocol is one.
 pub fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// Whether a token may contain this byte.
+pub(super) fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// The elements of a list field, from all fields of that name; empty elements are ignored (RFC 9110 section 5.6.1).
@@ -43,21 +49,8 @@ pub(super) struct Repeated;
 /// section 9.1). A value in quotes is a token as well, so no element contains a comma.
 pub(super) fn extensions(fields: &HeaderMap) -> Option<Vec<String>> {
     elements(fields, http::header::SEC_WEBSOCKET_EXTENSIONS)
-        .map(|element| str::from_utf8(element).ok().filter(|element| is_extension(element)).map(str::to_owned))
+        .map(|element| parse(element).and_then(|_| str::from_utf8(element).ok()).map(str::to_owned))
         .collect()
-}
-
-fn is_extension(element: &str) -> bool {
-    let mut parts = element.split(';').map(str::trim);
-    let is_parameter = |part: &str| match part.split_once('=') {
-        None => is_token(part),
-        Some((name, value)) => {
-            let value = value.trim();
-            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
-            is_token(name.trim()) && is_token(unquoted)
-        }
-    };
-    parts.next().is_some_and(is_token) && parts.all(is_parameter)
 }
 
 pub(super) fn is_blank(byte: &u8) -> bool {
@@ -92,19 +85,22 @@ mod tests {
 
     #[test]
     fn extensions_are_tokens_with_parameters() {
-        let list = |value| {
-            let value = HeaderValue::from_static(value);
+        let list = |value: &str| {
+            let value = HeaderValue::from_bytes(value.as_bytes()).unwrap();
             extensions(&HeaderMap::from_iter([(header::SEC_WEBSOCKET_EXTENSIONS, value)]))
         };
         for (value, expected) in [
             ("permessage-deflate", &["permessage-deflate"][..]),
             ("a; b; c=1, d;e=\"f\"", &["a; b; c=1", "d;e=\"f\""]),
             (" , a ;b = c", &["a ;b = c"]),
+            ("a;b=\"f\\g\"", &["a;b=\"f\\g\""]),
             ("", &[]),
         ] {
             assert_eq!(list(value).unwrap(), expected, "{value}");
         }
-        for bad in [";;\"", "a b c", "a;", "a; =1", "a; b=", "a; b=\"", "a; b=\"c d\"", "a; b=c=d", "a, b;"] {
+        for bad in
+            [";;\"", "a b c", "a;", "a; =1", "a; b=", "a; b=\"", "a; b=\"c d\"", "a; b=c=d", "a, b;", "a;\u{2003}b"]
+        {
             assert_eq!(list(bad), None, "{bad}");
         }
     }

@@ -63,6 +63,7 @@
 //! ```
 
 mod client;
+pub(crate) mod extensions;
 mod fields;
 mod key;
 mod rejection;
