@@ -41,8 +41,8 @@
 //!
 //! With [`Config::streams`], the application decides about each message when it takes it: [`Connection::receive`] takes it
 //! whole, [`Connection::receive_stream`] in pieces, and [`Connection::receive_frame`] frame by frame. They take what comes
-//! next in one common order, and wait while another one is within a message. Until one of them asks for it, at most
-//! [`STREAM_BUFFER`] bytes of a message are read ahead.
+//! next in one common order, and wait while another one is within a message. Until one of them asks for it, reading ahead of
+//! a message pauses at [`STREAM_BUFFER`] bytes of fragments that have arrived, and at as many of the frame that is arriving.
 
 mod calls;
 mod inbox;

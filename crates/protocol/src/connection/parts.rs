@@ -10,7 +10,8 @@ use crate::{
 use bytes::Bytes;
 use std::{task::Poll, time::Instant};
 
-/// Bytes of one message that are read ahead at most while no call receives it whole. The remainder of one read comes on top.
+/// Bytes of one message at which reading ahead pauses while no call receives it whole. The fragments that have arrived and the
+/// frame that is arriving count separately, and the remainder of one read comes on top.
 pub const STREAM_BUFFER: usize = 256 * 1024;
 /// The largest fragment of a message that is sent in pieces, in bytes.
 pub const STREAM_FRAGMENT: usize = 64 * 1024;
@@ -342,8 +343,9 @@ impl Connection {
         self.taken();
     }
 
-    /// The next frame, as it was on the wire: control frames too, of which the newest
-    /// [`MAX_UNREAD_CONTROLS`](super::MAX_UNREAD_CONTROLS) of each kind are kept. The
+    /// The next frame, with the opcode and the end that it had on the wire. The payload of a compressed message is inflated, while
+    /// [`Config::max_frame_size`](super::Config::max_frame_size) counts compressed bytes. Control frames are returned too, of
+    /// which the newest [`MAX_UNREAD_CONTROLS`](super::MAX_UNREAD_CONTROLS) of each kind are kept. The
     /// connection answers pings and the close frame by itself. `Pending` while there is none, or while another call is within
     /// a message, and [`Changes::callers`](super::Changes::callers) says when to try again. A message that
     /// [`Connection::receive`] has begun to wait for is one frame, as every message is without

@@ -275,6 +275,22 @@ fn a_received_message_of_any_size_passes_in_bounded_memory() {
 }
 
 #[test]
+fn what_is_read_ahead_of_a_message_is_bounded_whatever_the_size_of_its_fragments() {
+    for size in [1000, STREAM_BUFFER / 2, STREAM_BUFFER - 1, STREAM_BUFFER, 1 << 20] {
+        let mut connection = streaming(1 << 20);
+        let wire = fragment(Opcode::Binary, false, &vec![7; size]);
+        let next = fragment(Opcode::Continuation, false, &vec![7; size]);
+        let mut wire = [&wire[..], &next.repeat((2 << 20) / size)].concat();
+        while connection.read_buffer().is_some() {
+            let rest = wire.split_off(MAX_READ);
+            connection.receive_bytes(&std::mem::replace(&mut wire, rest), now());
+        }
+        let held = connection.inbox.bytes() + connection.reader.held() + connection.input.len();
+        assert!((STREAM_BUFFER..=2 * STREAM_BUFFER + MAX_READ).contains(&held), "{size}: {held}");
+    }
+}
+
+#[test]
 fn a_large_message_is_received_whole_by_a_call_that_asks_for_it() {
     for waits in [false, true] {
         let mut connection = streaming(8);
