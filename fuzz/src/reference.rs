@@ -130,6 +130,7 @@ fn header(wire: &[u8], masked: bool) -> Result<Header, End> {
         && matches!(opcode, 0..=2 | 8..=10)
         && is_masked == masked
         && length >= least
+        && length >> 63 == 0
         && (opcode < CLOSE || length <= 125 && is_final);
     if is_good { Ok(Header { is_final, opcode, length, key, size }) } else { Err(PROTOCOL) }
 }
