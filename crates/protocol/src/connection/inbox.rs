@@ -193,8 +193,11 @@ impl Inbox {
         self.bytes -= entry.cost();
         self.taken += 1;
         if entry.is_end() {
-            let end = self.queue.iter().position(Entry::is_end);
-            self.first_end = end.map(|end| self.taken + end as u64);
+            self.first_end = match self.queue.front() {
+                None => None,
+                Some(next) if next.is_end() => Some(self.taken),
+                Some(_) => self.queue.iter().position(Entry::is_end).map(|end| self.taken + end as u64),
+            };
         }
         Some(entry)
     }

@@ -1,8 +1,13 @@
 //! Bytes to frames.
 
-use super::{Frame, FrameHeader, apply_mask};
+use super::{Frame, FrameHeader, Opcode, apply_mask};
 use crate::{Role, Violation};
 use bytes::{Buf, BytesMut};
+
+/// The first byte of a frame that is a text message by itself, without compression.
+const FINAL_TEXT: u8 = 0x81;
+/// The same of a binary message.
+const FINAL_BINARY: u8 = 0x82;
 
 /// Reads the frames that one end of a connection receives: headers as values, and payloads piece by piece as they arrive.
 /// The caller owns the input buffer and decides where payloads go, so that a large one can be read into its place.
@@ -82,6 +87,28 @@ impl FrameReader {
         Some(payload)
     }
 
+    /// Takes the payload of a whole text or binary frame that is a message by itself and has less than `most` bytes, at once;
+    /// `None` for other frames, and while `input` does not hold all of it.
+    pub(crate) fn take_small(
+        &mut self,
+        input: &mut BytesMut,
+        most: usize,
+    ) -> Result<Option<(Opcode, Vec<u8>)>, Violation> {
+        let &[FINAL_TEXT | FINAL_BINARY, second, ..] = &input[..] else { return Ok(None) };
+        if self.remaining > 0 || second & 0x7F == 127 {
+            return Ok(None);
+        }
+        let Some((header, size)) = self.parse(input)? else { return Ok(None) };
+        let length = header.length as usize;
+        let Some(payload) = input.get(size..size + length).filter(|_| length < most) else { return Ok(None) };
+        let mut payload = payload.to_vec();
+        if let Some(mask) = header.mask {
+            apply_mask(&mut payload, mask, 0);
+        }
+        input.advance(size + length);
+        Ok(Some((header.opcode, payload)))
+    }
+
     /// Reads a whole frame; `None` while `input` does not hold all of it, and then takes nothing.
     ///
     /// # Errors
@@ -114,7 +141,6 @@ impl FrameReader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::Opcode;
 
     #[test]
     fn a_payload_is_unmasked_in_whatever_pieces_it_is_taken() {

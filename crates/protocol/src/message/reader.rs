@@ -268,6 +268,9 @@ impl MessageReader {
             if self.is_turn_over() {
                 return Ok(None);
             }
+            if let Some(message) = self.next_small(input)? {
+                return Ok(Some(Unit::Message(message)));
+            }
             let header = match self.frame {
                 Some(header) => header,
                 None => match self.begin_frame(input)? {
@@ -303,6 +306,19 @@ impl MessageReader {
             if unit.is_some() {
                 return Ok(unit);
             }
+        }
+    }
+
+    /// Takes a small message that has arrived whole, in one frame: most messages do. It is never assembled.
+    fn next_small(&mut self, input: &mut BytesMut) -> Result<Option<Message>, Violation> {
+        if self.frame.is_some() || self.message.is_some() || self.discards {
+            return Ok(None);
+        }
+        let most = LARGE.min(self.limits.max_message_size.saturating_add(1)).min(self.limits.hold.unwrap_or(LARGE));
+        let Some((opcode, payload)) = self.frames.take_small(input, most)? else { return Ok(None) };
+        match opcode {
+            Opcode::Text => String::from_utf8(payload).map(Message::Text).map_err(|_| Violation::Utf8).map(Some),
+            _ => Ok(Some(Message::Binary(payload.into()))),
         }
     }
 
