@@ -212,7 +212,7 @@ async fn misbehave(fault: Fault, tcp: &mut TcpStream) -> io::Result<()> {
         Fault::ReservedBit => frame(0xC1, "compressed?"),
         Fault::ReservedOpcode => frame(0x83, "what?"),
         Fault::InvalidText => frame(TEXT, [b'a', 0xFF]),
-        Fault::OversizeLength => [&[BINARY, 127][..], &(1_u64 << 63).to_be_bytes()].concat(),
+        Fault::OversizeLength => [&[BINARY, 127][..], &((1_u64 << 63) - 1).to_be_bytes()].concat(),
         Fault::OverTheLimit => frame(BINARY, vec![0; 70_000]),
         Fault::EndlessFragments => {
             tcp.write_all(&frame(0x01, "")).await?;

@@ -5,10 +5,10 @@ use std::{
     net::Ipv6Addr,
     time::{Duration, Instant},
 };
-use test_peer::{CLOSE, Peer, nobody_dialled, soon};
+use test_peer::{CLOSE, Peer, TEXT, close_payload, frame, nobody_dialled, soon};
 use tests::{
     Host,
-    probe::{Config, Failure, Probe, State},
+    probe::{Config, Failure, Message, Probe, State},
     skipped,
 };
 use tokio::{
@@ -116,6 +116,49 @@ async fn connect_refused() {
         }
     }
     nobody_dialled(&elsewhere).await;
+}
+
+#[tokio::test]
+async fn connect_compression() {
+    let (listener, url) = listen().await;
+    let letters = "a".repeat(1000);
+    // Without the setting, nothing is offered.
+    for options in [&[][..], &["--compress", "true"]] {
+        let mut guest = Probe::start(options);
+        let header = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+        let answer = async |peer: &mut Peer| peer.upgrade(if options.is_empty() { "" } else { header }).await;
+        let config = Config { max_message_size: Some(1000), ..to(&url) };
+        let (open, mut peer) = dial(&mut guest, &listener, config, answer).await;
+        let open = open.unwrap();
+        assert_eq!(peer.field("Sec-WebSocket-Extensions").is_empty(), options.is_empty(), "{}", peer.request);
+        guest.send(open, Message::Text(letters.clone())).await.unwrap();
+        let (first, payload) = peer.frame().await;
+        assert_eq!((first, payload.len() < 100), if options.is_empty() { (TEXT, false) } else { (TEXT | RSV1, true) });
+        // The peer sends back what it got, compressed as it was.
+        peer.write(frame(first, &payload)).await;
+        assert_eq!(guest.receive(open).await, Ok(Message::Text(letters.clone())));
+    }
+    // The limit counts inflated bytes.
+    let mut guest = Probe::start(&["--compress", "true"]);
+    let header = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
+    let config = Config { max_message_size: Some(1000), ..to(&url) };
+    let (open, mut peer) = dial(&mut guest, &listener, config, async |peer| peer.upgrade(header).await).await;
+    let open = open.unwrap();
+    guest.send(open, Message::Text(letters)).await.unwrap();
+    let (first, payload) = peer.frame().await;
+    // The same message twice, as the two fragments of one.
+    let twice = [frame(first & 0x7F, payload_with_tail(&payload)), frame(0x80, &payload)].concat();
+    peer.write(twice).await;
+    assert_eq!(peer.frame().await, (CLOSE, close_payload(1009, "")));
+    assert!(matches!(guest.receive(open).await, Err(Failure::InvalidMessage(_))));
+}
+
+/// The bit of a compressed message's first frame (RFC 7692 section 6).
+const RSV1: u8 = 0x40;
+
+/// A compressed payload with the end that is not sent (RFC 7692 section 7.2.1), so that another can follow.
+fn payload_with_tail(payload: &[u8]) -> Vec<u8> {
+    [payload, &[0, 0, 0xFF, 0xFF]].concat()
 }
 
 #[tokio::test]

@@ -249,6 +249,8 @@ async fn receive_violation() {
         ([frame(0x01, "a message in"), frame(0x01, "a message")].concat(), 1002),
         (frame(0x09, "half a ping"), 1002),
         (frame(PING, [0; 126]), 1002),
+        ([&[BINARY, 127][..], &(1_u64 << 63).to_be_bytes(), &[0; 10]].concat(), 1002),
+        ([&[BINARY, 127][..], &u64::MAX.to_be_bytes()].concat(), 1002),
         (frame(CLOSE, [3]), 1002),
         (frame(CLOSE, close_payload(1006, "")), 1002),
         (frame(CLOSE, close_payload(2999, "")), 1002),
@@ -282,8 +284,7 @@ async fn receive_too_large() {
     for too_large in [
         frame(BINARY, [0; 201]),
         [frame(0x02, [0; 150]), frame(0x80, [0; 51])].concat(),
-        [&[BINARY, 127][..], &(1_u64 << 63).to_be_bytes(), &[0; 10]].concat(),
-        [&[BINARY, 127][..], &u64::MAX.to_be_bytes()].concat(),
+        [&[BINARY, 127][..], &((1_u64 << 63) - 1).to_be_bytes(), &[0; 10]].concat(),
     ] {
         let wishes = Config { max_message_size: Some(200), ..Config::default() };
         let (mut guest, open, mut peer) = open_as(&[], wishes).await;
