@@ -19,6 +19,7 @@ use websocket_connection::{Metrics, SettingError, Settings};
 pub const PLUGIN_ID: &str = "wasmcloud-websocket";
 
 /// Gives the components of workloads WebSockets, each under settings and with limits of its own.
+#[derive(Debug)]
 pub struct WebsocketPlugin {
     settings: Settings,
     /// The components, by their workload's id. Their linkers own them: a workload that never came to run is
