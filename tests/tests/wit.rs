@@ -109,7 +109,8 @@ fn wit_files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// The output of the script that packs the package, run in this checkout.
 async fn pack(checkout: &Path) -> std::process::Output {
-    soon(Command::new(checkout.join("scripts/wit-package")).output()).await.unwrap()
+    // By its shell: another test's process may have inherited the copy while it was written, and nobody executes a file then.
+    soon(Command::new("sh").arg(checkout.join("scripts/wit-package")).output()).await.unwrap()
 }
 
 /// The archive that the script wrote.

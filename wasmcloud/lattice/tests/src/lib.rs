@@ -1,6 +1,7 @@
 //! A lattice for a test: a NATS server, wasmCloud's hosts, the provider, a component, and WebSocket servers.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(missing_debug_implementations)]
 
 mod caller;
 mod echo;
