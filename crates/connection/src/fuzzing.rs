@@ -58,9 +58,9 @@ impl Endpoint {
         config: ConnectConfig,
     ) -> Result<(Option<String>, Vec<u8>), Error> {
         let request = Request::new(config, self.settings())?;
-        let done = tokio::time::timeout(request.timeout, handshake(&request, &mut transport)).await;
+        let done = tokio::time::timeout(request.timeout, handshake(&request, None, &mut transport)).await;
         match done.map_err(|_| Error::Timeout)?? {
-            Answer::Accepted { subprotocol, input } => Ok((subprotocol, input.to_vec())),
+            Answer::Accepted { subprotocol, input, .. } => Ok((subprotocol, input.to_vec())),
             Answer::Redirected(_) => Err(Error::ConnectionFailed("no redirect is followed here".to_owned())),
         }
     }
