@@ -56,8 +56,11 @@ pub fn config(data: &[u8]) {
     set(&case.settings);
     upgrade(&case.headers);
     let millis = |millis: u32| Duration::from_millis(millis.into());
-    // Elsewhere in a URL, this text is not a password.
-    let secret = url.match_indices(PASSWORD).count() == 1 && url.starts_with(SECRET);
+    // Elsewhere in a URL, or in what errors quote, this text is not a password.
+    let quoted = case.subprotocols.iter().chain(case.headers.iter().map(|(name, _)| name));
+    let secret = url.match_indices(PASSWORD).count() == 1
+        && url.starts_with(SECRET)
+        && !quoted.into_iter().any(|text| text.contains(PASSWORD));
     let mut config = ConnectConfig::new(url);
     config.subprotocols = case.subprotocols;
     config.headers = case.headers;
