@@ -154,14 +154,14 @@ impl Driver {
         Some(outcome.map_err(Error::from))
     }
 
-    /// Begins to receive the next message in pieces; `None` when that has to wait. It gives its kind, and none once the peer
-    /// has closed.
+    /// Begins to receive the next message in pieces, and returns its kind; within, `None` once the peer has closed. `None` when
+    /// the call has to wait.
     pub(crate) fn take_stream(&mut self) -> Option<Result<Option<MessageKind>, Error>> {
         let outcome = self.protocol.receive_stream();
         self.unless_closed(outcome)
     }
 
-    /// What comes next of the message in pieces; `None` when that has to wait.
+    /// Takes the next piece of the message that is received in pieces; `None` when the call has to wait.
     pub(crate) fn take_piece(&mut self) -> Option<Result<Piece, Error>> {
         match self.protocol.receive_piece() {
             Poll::Ready(outcome) => Some(outcome.map_err(Error::from)),
@@ -169,12 +169,12 @@ impl Driver {
         }
     }
 
-    /// Discards what is left of the message in pieces.
+    /// Discards the rest of the message that is received in pieces.
     pub(crate) fn discard_stream(&mut self) {
         self.protocol.discard_stream();
     }
 
-    /// The next frame; `None` when that has to wait. It gives none once the peer has closed.
+    /// Takes the next frame; within, `None` once the peer has closed. `None` when the call has to wait.
     pub(crate) fn take_frame(&mut self) -> Option<Result<Option<Frame>, Error>> {
         let outcome = self.protocol.receive_frame().map_ok(Some);
         self.unless_closed(outcome)
@@ -189,7 +189,7 @@ impl Driver {
         }
     }
 
-    /// Begins to send a message in pieces; `None` when that has to wait.
+    /// Begins to send a message in pieces; `None` when the call has to wait.
     pub(crate) fn begin_stream(&mut self, kind: MessageKind) -> Option<Result<(), Error>> {
         match self.protocol.send_stream(kind) {
             Poll::Ready(outcome) => Some(outcome.map_err(Error::from)),
@@ -197,7 +197,8 @@ impl Driver {
         }
     }
 
-    /// Sends what comes next of the message in pieces, and gives how many bytes that are; `None` when it has to wait.
+    /// Sends the next piece of the message that is sent in pieces, and returns its length in bytes; `None` when the call has to
+    /// wait.
     pub(crate) fn put_piece(
         &mut self,
         data: &[u8],
@@ -208,13 +209,13 @@ impl Driver {
         self.part_sent(sent, cx)
     }
 
-    /// Gives up the message in pieces.
+    /// Cuts short the message that is sent in pieces.
     pub(crate) fn cancel_stream(&mut self, cx: &mut Context<'_>) {
         self.protocol.cancel_send(Driver::now());
         self.write(cx);
     }
 
-    /// Sends a frame; `None` when it has to wait.
+    /// Sends a frame; `None` when the call has to wait.
     pub(crate) fn put_frame(&mut self, frame: &Frame, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
         let sent = self.protocol.send_frame(frame, Driver::now()).map_ok(|sent| ((), sent));
         self.part_sent(sent, cx)

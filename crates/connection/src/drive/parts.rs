@@ -88,7 +88,7 @@ impl Connection {
     }
 }
 
-/// A message that is received in pieces. Dropping it discards what is left of the message, and nothing else.
+/// A message that is received in pieces. Dropping this discards the rest of the message; later messages are still received.
 pub struct ReceiveStream {
     shared: Arc<Shared<Driver>>,
     kind: MessageKind,

@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
         self.handshake.subprotocols()
     }
 
-    /// Chooses one of the offered subprotocols; what was not offered is not chosen.
+    /// Chooses one of the subprotocols that the client offers. A name that it does not offer chooses none.
     pub fn choose(&mut self, subprotocol: &str) {
         self.subprotocol = self.subprotocols().iter().find(|offered| *offered == subprotocol).cloned();
     }
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
         Ok(Connection::open(driver, limits, target, self.subprotocol, endpoint.timer(), permits))
     }
 
-    /// Answers with a response other than an upgrade, and returns the stream with what was read behind the request.
+    /// Refuses the request with this response. Returns the stream, and the bytes that were read behind the request.
     ///
     /// # Errors
     /// [`Reason::InvalidRequest`] for the status 101, [`Reason::Transport`] when the client went away first, and [`Reason::Timeout`].

@@ -77,7 +77,7 @@ impl Upgrade {
         self.handshake.subprotocols()
     }
 
-    /// Chooses one of the offered subprotocols; what was not offered is not chosen.
+    /// Chooses one of the subprotocols that the client offers. A name that it does not offer chooses none.
     pub fn choose(&mut self, subprotocol: &str) {
         self.subprotocol = self.subprotocols().iter().find(|offered| *offered == subprotocol).cloned();
     }

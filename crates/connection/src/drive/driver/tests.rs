@@ -175,7 +175,7 @@ async fn a_flood_of_pings_lets_others_have_the_lock_and_goes_on_by_itself() {
 #[tokio::test]
 async fn a_call_that_waits_is_not_woken_again_while_a_message_is_stopped() {
     let transport = Recorder::default();
-    // The beginning of a message that is larger than what is read ahead.
+    // The message is larger than the part of it that is read ahead.
     transport.input.lock().extend([&[0x82, 127, 0, 0, 0, 0, 1, 0, 0, 0][..], &[7; 1 << 20]].concat());
     let shared = Arc::new(Shared::new(driver_with(&transport, &Metrics::default(), true)));
     let woken = Arc::new(Woken::default());
