@@ -85,7 +85,11 @@ impl Guest {
                 let outcome = self.connection.close(code, reason.clone());
                 self.closed(code, reason, was, outcome);
             }
-            Step::Pause(time) => sleep(time).await,
+            Step::Pause(time) => {
+                // A pause is longer than a batch is held back.
+                self.connection.flush_batch();
+                sleep(time).await;
+            }
             Step::Wire(_) | Step::Frame(..) | Step::PeerReads(_) | Step::PeerEnds | Step::PeerVanishes => {}
         }
     }

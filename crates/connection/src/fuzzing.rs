@@ -4,6 +4,7 @@ use crate::{
     ConnectConfig, Connection, Endpoint, Error,
     drive::{
         driver::Driver,
+        shared::Drive,
         timer::{ThreadTimers, Timers},
     },
     observe::{
@@ -63,5 +64,12 @@ impl Endpoint {
             Answer::Accepted { subprotocol, input, .. } => Ok((subprotocol, input.to_vec())),
             Answer::Redirected(_) => Err(Error::ConnectionFailed("no redirect is followed here".to_owned())),
         }
+    }
+}
+
+impl Connection {
+    /// Writes the batch that is held back, as the flusher does by the real clock: a fuzzer's clock may be far ahead of it.
+    pub fn flush_batch(&self) {
+        self.shared.with(Drive::flush);
     }
 }

@@ -38,7 +38,7 @@ const GOING_AWAY: CloseInfo = CloseInfo { code: 1001, reason: None };
 /// Dropping the handle, from any thread and with or without a runtime, starts a close with 1001 in the
 /// background, which ends within the close timeout.
 pub struct Connection {
-    pub(super) shared: Arc<Shared<Driver>>,
+    pub(crate) shared: Arc<Shared<Driver>>,
     pub(super) limits: Limits,
     url: String,
     subprotocol: Option<String>,
