@@ -143,7 +143,9 @@ impl Driver {
             Poll::Pending => return None,
             Poll::Ready(Ok(Sent::Now)) => {
                 self.write(cx);
-                self.protocol.confirm(message)
+                let outcome = self.protocol.confirm(message);
+                self.record.publish(self.protocol.stats());
+                outcome
             }
             Poll::Ready(Ok(sent)) => {
                 self.notices.flush |= sent == Sent::BatchBegun;
@@ -230,7 +232,9 @@ impl Driver {
             Poll::Pending => return None,
             Poll::Ready(Ok((part, Sent::Now))) => {
                 self.write(cx);
-                self.protocol.confirm_part().map(|()| part)
+                let outcome = self.protocol.confirm_part().map(|()| part);
+                self.record.publish(self.protocol.stats());
+                outcome
             }
             Poll::Ready(Ok((part, sent))) => {
                 self.notices.flush |= sent == Sent::BatchBegun;
@@ -311,14 +315,16 @@ impl Drive for Driver {
             self.read(now, cx);
             self.protocol.handle_timeout(now);
             if self.is_blocked || !self.protocol.wants_write() {
-                return;
+                break;
             }
         }
+        self.record.publish(self.protocol.stats());
     }
 
     fn flush(&mut self, cx: &mut Context<'_>) {
         self.protocol.flush();
         self.write(cx);
+        self.record.publish(self.protocol.stats());
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -329,7 +335,7 @@ impl Drive for Driver {
         self.protocol.state() == State::Closed
     }
 
-    /// Logs and counters are told here as well, and the transport is dropped once the connection is closed.
+    /// The log is told of events here as well, and the transport is dropped once the connection is closed.
     fn take_notices(&mut self) -> Notices {
         while let Some(event) = self.protocol.poll_event() {
             match event {
@@ -337,7 +343,6 @@ impl Drive for Driver {
                 _ => self.close_transport(),
             }
         }
-        self.record.publish(self.protocol.stats());
         let changes = self.protocol.take_changes();
         self.notices.callers |= changes.callers;
         self.notices.task |= changes.driver;

@@ -135,6 +135,21 @@ async fn a_failed_write_is_reported_once_and_the_message_does_not_count() {
 }
 
 #[tokio::test]
+async fn the_counters_move_when_messages_are_written_and_not_with_each_of_a_batch() {
+    let metrics = Metrics::default();
+    let (mut driver, mut cx) = (driver(&Recorder::default(), &metrics), Context::from_waker(Waker::noop()));
+    let mut counts = Vec::new();
+    for _ in 0..17 {
+        assert_eq!(driver.put_message(MessageRef::Text("!"), &mut cx), Some(Ok(())));
+        driver.take_notices();
+        counts.push(count(&metrics, "websocket.messages"));
+    }
+    assert_eq!(counts, [vec![1; 15], vec![16; 2]].concat());
+    driver.flush(&mut cx);
+    assert_eq!(count(&metrics, "websocket.messages"), 17);
+}
+
+#[tokio::test]
 async fn a_reset_that_a_read_or_a_write_met_first_is_noticed() {
     let (mut cx, late) = (Context::from_waker(Waker::noop()), Driver::now() + 2 * INTERVAL);
     let reading = Recorder::default();
