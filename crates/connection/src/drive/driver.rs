@@ -89,7 +89,7 @@ impl Driver {
         record: Record,
     ) -> Self {
         let now = Driver::now();
-        let mut protocol = Protocol::new(limits.config(role), Box::new(rand::random), now);
+        let mut protocol = Protocol::new(limits.config(role), Box::new(random), now);
         if let Some(compression) = compression {
             protocol = protocol.with_compression(compression);
         }
@@ -353,6 +353,11 @@ impl Drive for Driver {
         // tokio's clock, which tests may pause.
         tokio::time::Instant::now().into_std()
     }
+}
+
+/// A mask. An array of bytes would take a random number for each of them.
+fn random() -> [u8; 4] {
+    rand::random::<u32>().to_ne_bytes()
 }
 
 fn write(
