@@ -11,7 +11,8 @@
 //! - **Time.** Call [`Connection::handle_timeout`] at [`Connection::poll_timeout`].
 //! - **The application** calls [`Connection::send`], [`Connection::receive`] and [`Connection::close`]. It may also send
 //!   and receive a message in pieces ([`Connection::send_piece`], [`Connection::receive_piece`]) or frame by frame
-//!   ([`Connection::send_frame`], [`Connection::receive_frame`]).
+//!   ([`Connection::send_frame`], [`Connection::receive_frame`]). [`Connection::ping`] measures a round trip,
+//!   [`Connection::poll_written`] waits for the transport to have everything, and [`Connection::closure`] tells the end.
 //!
 //! After any of these calls, poll [`Connection::transmit`] and [`Connection::poll_timeout`] again, and act on
 //! [`Connection::take_changes`] and [`Connection::poll_event`].
@@ -29,11 +30,13 @@
 //! | the peer ends its direction | Closed | Closed | Closed | Closed | Closed, once the output is written | - |
 //! | reading fails | Closed | Closed | Closed | Closed | Closed | - |
 //! | writing fails | ReadOnly | Closed | - | stays, failure noted | Closed | - |
-//! | `send`, `send_piece`, `send_frame` | sent | sent | the write error once, then `Closed` error | `Closed` error | `Closed` error | `Closed` error |
+//! | `send`, `send_piece`, `send_frame`, `ping` | sent | sent | the write error once, then `Closed` error | `Closed` error | `Closed` error | `Closed` error |
 //! | `cancel_send` after a part was sent | 1011, CloseSent | 1011, Ending | - | - | - | - |
 //! | `close` | CloseSent | sends the application's code, Ending | CloseSent | - | - | - |
 //! | `abandon` | CloseSent | sends the violation's code, Ending | Closed | - | - | - |
 //! | `receive`, `receive_stream`, `receive_piece` and `receive_frame` with nothing unread | waits | sends the violation's code, Ending | waits | waits | the failure once, then `Closed` error | the same |
+//! | `poll_pong` without a pong | waits | waits | waits | waits | `Closed` error | `Closed` error |
+//! | `poll_written` with everything written | ready | ready | the write error once, then `Closed` error | ready, or the write error | ready | `Closed` error |
 //! | the timeout | a ping, later 1011 and Closed | sends the violation's code, Ending | Closed | Closed | Closed | - |
 //! | `abort` | Closed | Closed | Closed | Closed | Closed | - |
 //!
@@ -50,6 +53,7 @@ mod outcome;
 mod pacing;
 mod parts;
 mod phase;
+mod pings;
 mod reading;
 #[cfg(test)]
 mod tests;
@@ -59,6 +63,7 @@ pub use inbox::MAX_UNREAD_CONTROLS;
 pub use outcome::{Closure, Failure, Initiator, Outcome, Stats, Traffic};
 pub use pacing::{BATCH_DELAY, OUTPUT_BOUND, Sent};
 pub use parts::{Piece, STREAM_BUFFER, STREAM_FRAGMENT};
+pub use pings::PingId;
 
 use crate::{
     InvalidMessage, RandomSource, Role, Violation,
@@ -70,6 +75,7 @@ use inbox::Inbox;
 use pacing::Pacing;
 use parts::{Outgoing, Taking};
 use phase::{Liveness, Phase};
+use pings::Pings;
 use std::{
     io,
     sync::Arc,
@@ -229,6 +235,10 @@ pub struct Connection {
     pong: Option<Bytes>,
     /// The transport may still hold bytes that were written.
     unflushed: bool,
+    /// A call waits in [`Connection::poll_written`].
+    is_written_awaited: bool,
+    /// The pings whose senders wait for their pongs.
+    pings: Pings,
     /// The application holds the connection no more.
     is_abandoned: bool,
     pacing: Pacing,
@@ -270,6 +280,8 @@ impl Connection {
             queued: Bytes::new(),
             pong: None,
             unflushed: false,
+            is_written_awaited: false,
+            pings: Pings::default(),
             is_abandoned: false,
             pacing: Pacing::default(),
             tag,

@@ -101,12 +101,23 @@ pub struct Closure {
     pub sent: Option<CloseInfo>,
     /// The close frame that the peer sent.
     pub received: Option<CloseInfo>,
+    /// What went wrong; `None` after a closing handshake in order. It stays when [`Connection::receive`] has reported it.
+    ///
+    /// [`Connection::receive`]: super::Connection::receive
+    pub failure: Option<Failure>,
 }
 
 impl Closure {
     /// Notes who begins to end the connection; the first one counts.
     pub(super) fn begin(&mut self, initiator: Initiator) {
         self.initiator.get_or_insert(initiator);
+    }
+
+    /// Notes what went wrong, if something did; the first one counts.
+    pub(super) fn fail(&mut self, failure: Option<&Failure>) {
+        if self.failure.is_none() {
+            self.failure = failure.cloned();
+        }
     }
 
     /// Notes how the connection ends; the first one counts.

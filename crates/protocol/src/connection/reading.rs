@@ -166,6 +166,7 @@ impl Connection {
                 }
             }
             Message::Pong(payload) if payload[..] == self.tag => return,
+            Message::Pong(payload) if self.pings.answer(payload, now) => return self.changes.callers = true,
             Message::Ping(_) | Message::Pong(_) => {}
             Message::Close(info) => self.close_arrived(info.clone(), now),
         }

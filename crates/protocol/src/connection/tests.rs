@@ -3,6 +3,7 @@
 
 mod compression;
 mod parts;
+mod waiting;
 
 use super::{pacing::EARLY_PART, *};
 use crate::{

@@ -1,12 +1,12 @@
 //! Bytes out: the output, control frames, ending the transport, and the timeouts that write.
 
 use super::{
-    Changes, Connection, Failure, Initiator, LINGER, MAX_READ, OUTPUT_BOUND, Outcome,
+    Changes, Connection, Failure, Initiator, LINGER, MAX_READ, OUTPUT_BOUND, Outcome, SendError,
     phase::{HalfClose, Liveness, Phase},
 };
 use crate::{CloseInfo, MessageRef, close::NO_STATUS, frame::Opcode};
 use bytes::{Buf, Bytes, BytesMut};
-use std::{io, sync::Arc, time::Instant};
+use std::{io, sync::Arc, task::Poll, time::Instant};
 
 impl Connection {
     /// The bytes to write now, none while a batch is held back. After a keep-alive timeout it still returns the last
@@ -41,7 +41,28 @@ impl Connection {
     /// The transport was flushed. Poll [`Connection::wants_half_close`] next.
     pub fn flushed(&mut self) {
         self.unflushed = false;
+        self.changes.callers |= std::mem::take(&mut self.is_written_awaited);
         self.finish_when_written();
+    }
+
+    /// Whether everything that was sent before is written and flushed; `Pending` until then, and
+    /// [`Changes::callers`] says when to try again. Call [`Connection::flush`] first, and write: output that is held
+    /// back is not written.
+    ///
+    /// # Errors
+    /// [`SendError::Write`] when writing failed, and [`SendError::Closed`] when the connection is closed.
+    pub fn poll_written(&mut self) -> Poll<Result<(), SendError>> {
+        match &self.phase {
+            Phase::ReadOnly { .. } => return Poll::Ready(self.check_open()),
+            Phase::CloseSent { write_error: Some(error), .. } => {
+                return Poll::Ready(Err(SendError::Write(Arc::clone(error))));
+            }
+            Phase::Closed { .. } => return Poll::Ready(Err(SendError::Closed)),
+            Phase::Open(_) | Phase::Grace { .. } | Phase::CloseSent { .. } | Phase::Ending { .. } => {}
+        }
+        // Queued fragments and a queued pong wait only while the output is full.
+        self.is_written_awaited = !self.output.is_empty() || self.unflushed;
+        if self.is_written_awaited { Poll::Pending } else { Poll::Ready(Ok(())) }
     }
 
     /// Whether this direction of the transport is to be ended, once all output is written and flushed.
@@ -98,6 +119,7 @@ impl Connection {
             Phase::CloseSent { .. } if self.is_abandoned => self.lose(Failure::Write(error)),
             Phase::CloseSent { write_error, .. } => {
                 write_error.get_or_insert(error);
+                self.changes.callers |= std::mem::take(&mut self.is_written_awaited);
             }
             Phase::ReadOnly { .. } | Phase::Closed { .. } => {}
             Phase::Grace { .. } | Phase::Ending { .. } => self.lose(Failure::Write(error)),
@@ -170,6 +192,7 @@ impl Connection {
 
     /// Receives nothing more, and ends once the output is written.
     pub(super) fn end(&mut self, close_by: Instant, half_close_first: bool, failure: Option<Failure>) {
+        self.closure.fail(failure.as_ref());
         let half_close = if half_close_first { HalfClose::Due } else { HalfClose::Peer };
         self.phase = Phase::Ending { close_by, half_close, input_ended: false, failure };
         self.input.clear();
@@ -182,6 +205,7 @@ impl Connection {
             self.discard_output();
         }
         self.closure.decide(outcome);
+        self.closure.fail(failure.as_ref());
         self.phase = Phase::Closed { failure };
         self.reader.clear();
         self.writer.clear();
