@@ -46,6 +46,7 @@ mod open;
 mod settings;
 
 pub use drive::{
+    calls::Closure,
     connection::{Connection, ConnectionState},
     parts::{ReceiveStream, SendStream},
     timer::{RuntimeTimers, ThreadTimers, Timer, Timers},

@@ -8,7 +8,7 @@ use crate::{
         timer::Timer,
     },
 };
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 use tokio::task::coop::consume_budget;
 use websocket_protocol::{connection::State, deflate};
 
@@ -25,6 +25,8 @@ pub enum ConnectionState {
     Closed,
 }
 
+/// The time limit of waits that only the caller ends.
+pub(super) const UNLIMITED: Duration = Duration::MAX;
 /// The close frame of a handle that is dropped (RFC 6455 section 7.4.1: going away).
 const GOING_AWAY: CloseInfo = CloseInfo { code: 1001, reason: None };
 

@@ -5,14 +5,14 @@
 mod tests;
 
 use crate::{
-    CloseInfo, Error, Message, MessageRef,
+    CloseInfo, Closure, Error, Message, MessageRef,
     drive::{
         shared::{Drive, Notices},
         transport::{Transport, reset_when_dropped, take_error},
     },
     observe::record::Record,
 };
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use std::{
     io,
     pin::Pin,
@@ -23,7 +23,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 use websocket_protocol::{
     Config, Failure, MessageKind, Role,
-    connection::{Connection as Protocol, Event, Piece, ReceiveError, SendError, Sent, State},
+    connection::{Connection as Protocol, Event, Piece, PingId, ReceiveError, SendError, Sent, State},
     deflate::{self, Compression},
     frame::Frame,
 };
@@ -139,21 +139,81 @@ impl Driver {
     pub(crate) fn put_message(&mut self, message: MessageRef<'_>, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
         let Driver { protocol, transport, is_blocked, .. } = self;
         let sent = protocol.send_early(message, |protocol| write(protocol, transport, is_blocked, cx));
-        let outcome = match sent {
+        match sent {
+            Poll::Pending => None,
+            Poll::Ready(Ok(sent)) => Some(self.sent(message, sent, cx)),
+            Poll::Ready(Err(error)) => Some(Err(error.into())),
+        }
+    }
+
+    /// Does what the protocol asks for after a message was sent.
+    fn sent(&mut self, message: MessageRef<'_>, sent: Sent, cx: &mut Context<'_>) -> Result<(), Error> {
+        if sent == Sent::Now {
+            self.write(cx);
+            let outcome = self.protocol.confirm(message);
+            self.record.publish(self.protocol.stats());
+            return outcome.map_err(Error::from);
+        }
+        self.notices.flush |= sent == Sent::BatchBegun;
+        Ok(())
+    }
+
+    /// What `receive_data` returns now; within, `None` once the peer has closed. `None` when the call has to wait.
+    pub(crate) fn take_data(&mut self) -> Option<Result<Option<Message>, Error>> {
+        loop {
+            let outcome = match self.protocol.receive() {
+                Poll::Ready(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                Poll::Ready(Ok(Message::Close(_))) => return Some(Ok(None)),
+                outcome => outcome.map_ok(Some),
+            };
+            return self.unless_closed(outcome);
+        }
+    }
+
+    /// Sends a ping whose pong [`Driver::take_pong`] waits for; `None` when the call has to wait.
+    pub(crate) fn put_ping(&mut self, payload: &Bytes, cx: &mut Context<'_>) -> Option<Result<PingId, Error>> {
+        let (id, sent) = match self.protocol.ping(payload, Driver::now()) {
             Poll::Pending => return None,
-            Poll::Ready(Ok(Sent::Now)) => {
-                self.write(cx);
-                let outcome = self.protocol.confirm(message);
-                self.record.publish(self.protocol.stats());
-                outcome
-            }
-            Poll::Ready(Ok(sent)) => {
-                self.notices.flush |= sent == Sent::BatchBegun;
-                Ok(())
-            }
-            Poll::Ready(Err(error)) => Err(error),
+            Poll::Ready(Ok(sent)) => sent,
+            Poll::Ready(Err(error)) => return Some(Err(error.into())),
         };
-        Some(outcome.map_err(Error::from))
+        let outcome = self.sent(MessageRef::Ping(payload), sent, cx);
+        if outcome.is_err() {
+            self.protocol.forget_ping(id);
+        }
+        Some(outcome.map(|()| id))
+    }
+
+    /// The time from a ping to its pong; `None` while it has not arrived.
+    pub(crate) fn take_pong(&mut self, id: PingId) -> Option<Result<Duration, Error>> {
+        match self.protocol.poll_pong(id) {
+            Poll::Ready(outcome) => Some(outcome.map_err(Error::from)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// Nobody waits for the pong of this ping any more.
+    pub(crate) fn forget_ping(&mut self, id: PingId) {
+        self.protocol.forget_ping(id);
+    }
+
+    /// Writes everything that was sent; `None` while the transport does not accept all of it.
+    pub(crate) fn flush_all(&mut self, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
+        self.flush(cx);
+        match self.protocol.poll_written() {
+            Poll::Ready(outcome) => Some(outcome.map_err(Error::from)),
+            Poll::Pending => None,
+        }
+    }
+
+    /// How the connection ended; `None` before.
+    pub(crate) fn closure(&self) -> Option<Closure> {
+        let closure = self.protocol.closure();
+        self.is_closed().then(|| Closure {
+            received: closure.received.clone(),
+            sent: closure.sent.clone(),
+            error: closure.failure.clone().map(Error::from),
+        })
     }
 
     /// Begins to receive the next message in pieces, and returns its kind; within, `None` once the peer has closed. `None` when

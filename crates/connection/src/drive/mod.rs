@@ -1,5 +1,6 @@
 //! An open connection: the handle that guests call, who reads and writes the socket, timers, and who wakes whom.
 
+pub(crate) mod calls;
 pub(crate) mod connection;
 pub(crate) mod driver;
 pub(crate) mod flusher;

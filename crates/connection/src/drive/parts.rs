@@ -2,13 +2,10 @@
 
 use crate::{
     Connection, Error, Frame, MessageKind,
-    drive::{driver::Driver, shared::Shared},
+    drive::{connection::UNLIMITED, driver::Driver, shared::Shared},
 };
 use bytes::Bytes;
 use std::{fmt, sync::Arc, time::Duration};
-
-/// Waits have no limit here: the caller cancels them.
-const UNLIMITED: Duration = Duration::MAX;
 
 /// Messages of any size in bounded memory, and single frames.
 ///
