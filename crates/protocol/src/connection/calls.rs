@@ -4,7 +4,7 @@ use super::{
     Changes, Connection, Failure, Initiator, OUTPUT_BOUND, ReceiveError, SendError, Sent, pacing::EARLY_PART,
     phase::Phase,
 };
-use crate::{CloseInfo, InvalidMessage, Message, MessageRef, Role, message::PreparedMessage};
+use crate::{CloseInfo, InvalidMessage, Message, MessageRef, Role, frame::Payload, message::PreparedMessage};
 use std::{sync::Arc, task::Poll, time::Instant};
 
 impl Connection {
@@ -46,6 +46,19 @@ impl Connection {
     /// # Errors
     /// As [`Connection::send`].
     pub fn send_prepared(&mut self, message: &PreparedMessage) -> Poll<Result<Sent, SendError>> {
+        self.send_prepared_early(message, |_| {})
+    }
+
+    /// [`Connection::send_prepared`], with a part of a large message offered early, as by [`Connection::send_early`]. A client
+    /// offers none.
+    ///
+    /// # Errors
+    /// As [`Connection::send_early`].
+    pub fn send_prepared_early(
+        &mut self,
+        message: &PreparedMessage,
+        write: impl FnOnce(&mut Self),
+    ) -> Poll<Result<Sent, SendError>> {
         if let Err(error) = self.check_send(message.as_binary()) {
             return Poll::Ready(Err(error));
         }
@@ -53,12 +66,11 @@ impl Connection {
             return Poll::Pending;
         }
         let encoded = self.writer.prepared(message);
-        let is_framed = self.config.role == Role::Server && !encoded.frame.is_empty();
-        if is_framed && encoded.payload.len() <= self.writer.fragment_size() {
-            self.output.extend_from_slice(&encoded.frame);
-        } else {
-            self.write_fragments(message.kind().opcode(), &encoded.payload, encoded.is_compressed);
+        if self.config.role == Role::Server && encoded.payload.len() <= self.writer.fragment_size() {
+            let payload = encoded.begin(&mut self.output);
+            return self.put_payload(payload, message.as_binary(), write);
         }
+        self.write_fragments(message.kind().opcode(), &encoded.payload, encoded.is_compressed);
         self.stats.sent.add(message.as_binary());
         Poll::Ready(Ok(self.pacing.sent(true, self.output.len())))
     }
@@ -80,7 +92,7 @@ impl Connection {
         if let Err(error) = self.check_send(message) {
             return Poll::Ready(Err(error));
         }
-        let (length, is_data) = (message.len(), message.is_data());
+        let is_data = message.is_data();
         if self.output.len() >= OUTPUT_BOUND || (is_data && self.outgoing.is_within_message()) {
             return Poll::Pending;
         }
@@ -96,8 +108,18 @@ impl Connection {
             self.stats.sent.add(message);
             return Poll::Ready(Ok(self.pacing.sent(is_data, self.output.len())));
         }
-        let mut payload = self.writer.begin(message.opcode(), &bytes, &mut self.output);
-        if self.pacing.is_early(length) {
+        let payload = self.writer.begin(message.opcode(), &bytes, &mut self.output);
+        self.put_payload(payload, message, write)
+    }
+
+    /// Sends the payload of a message in one frame, whose header is in the output.
+    fn put_payload(
+        &mut self,
+        mut payload: Payload<'_>,
+        message: MessageRef<'_>,
+        write: impl FnOnce(&mut Self),
+    ) -> Poll<Result<Sent, SendError>> {
+        if self.pacing.is_early(payload.remaining()) {
             payload.put(EARLY_PART, &mut self.output);
             self.pacing.release();
             write(self);
@@ -108,7 +130,7 @@ impl Connection {
         }
         payload.put(usize::MAX, &mut self.output);
         self.stats.sent.add(message);
-        Poll::Ready(Ok(self.pacing.sent(is_data, self.output.len())))
+        Poll::Ready(Ok(self.pacing.sent(message.is_data(), self.output.len())))
     }
 
     /// Confirms that a message was sent for which [`Connection::send`] returned [`Sent::Now`]. Call it once the output was

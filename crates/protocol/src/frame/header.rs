@@ -2,7 +2,7 @@
 
 use super::MAX_CONTROL_PAYLOAD;
 use crate::{Role, Violation};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 
 /// The longest header, in bytes: two bytes, a length of eight, and a mask of four.
 pub const MAX_HEADER: usize = 14;
@@ -137,7 +137,7 @@ impl FrameHeader {
     }
 
     /// Appends the header's bytes to `output`.
-    pub fn write(&self, output: &mut BytesMut) {
+    pub fn write(&self, output: &mut impl BufMut) {
         let masked = if self.mask.is_some() { 0x80 } else { 0 };
         let is_final = if self.is_final { 0x80 } else { 0 };
         output.put_u8(self.opcode.bits() | is_final | if self.is_compressed { RSV1 } else { 0 });
@@ -170,6 +170,7 @@ const fn extended_length(length: u64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::BytesMut;
     use proptest::prelude::*;
 
     fn headers() -> impl Strategy<Value = FrameHeader> {

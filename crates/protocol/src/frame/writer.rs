@@ -80,7 +80,19 @@ pub struct Payload<'a> {
     mask: Option<[u8; 4]>,
 }
 
-impl Payload<'_> {
+impl<'a> Payload<'a> {
+    /// Appends the header of an unmasked frame to `output`, as it was written before.
+    pub(crate) fn begin(header: &[u8], payload: &'a [u8], output: &mut BytesMut) -> Self {
+        output.reserve(header.len() + payload.len().min(RESERVED));
+        output.extend_from_slice(header);
+        Payload { remaining: payload, mask: None }
+    }
+
+    /// How many bytes are still to be appended.
+    pub(crate) fn remaining(&self) -> usize {
+        self.remaining.len()
+    }
+
     /// Appends up to `most` of the remaining bytes to `output`. `most` is a multiple of 4, the length of a mask, unless
     /// nothing follows.
     pub fn put(&mut self, most: usize, output: &mut BytesMut) {

@@ -7,7 +7,8 @@ use crate::{
     deflate::Compressor,
     frame::{FrameWriter, Opcode, Payload},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
+use std::borrow::Cow;
 
 /// Writes the messages of one end of a connection.
 #[derive(Debug)]
@@ -83,19 +84,18 @@ impl MessageWriter {
     }
 
     /// How a prepared message is sent: compressed as [`MessageWriter::message`] would.
-    pub(crate) fn prepared(&mut self, message: &PreparedMessage) -> Encoded {
+    pub(crate) fn prepared<'a>(&mut self, message: &'a PreparedMessage) -> Cow<'a, Encoded> {
         let size = message.payload().len();
-        match self.deflate.as_deref_mut().filter(|deflate| size >= deflate.min_size) {
+        let compressed = match self.deflate.as_deref_mut().filter(|deflate| size >= deflate.min_size) {
             Some(Deflate { compressor, .. }) if !compressor.has_takeover() => message.compressed(compressor),
             // Each copy refers to other messages.
-            Some(_) => self.compress(message.as_binary()).map(|payload| Encoded {
-                frame: Bytes::new(),
-                payload: payload.freeze(),
-                is_compressed: true,
-            }),
+            Some(_) => {
+                let payload = self.compress(message.as_binary());
+                payload.map(|payload| Encoded::new(message.kind(), payload.freeze(), true))
+            }
             None => None,
-        }
-        .unwrap_or_else(|| message.plain().clone())
+        };
+        compressed.map_or(Cow::Borrowed(message.plain()), Cow::Owned)
     }
 
     /// Compresses nothing more, and releases memory.
