@@ -75,4 +75,5 @@ pub use settings::{
 pub use websocket_protocol::{
     CloseInfo, Message, MessageKind, MessageRef, Role,
     frame::{Frame, Opcode},
+    message::PreparedMessage,
 };

@@ -10,7 +10,7 @@ use crate::{
 };
 use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 use tokio::task::coop::consume_budget;
-use websocket_protocol::{connection::State, deflate};
+use websocket_protocol::{connection::State, deflate, message::PreparedMessage};
 
 /// The life of a connection, in order; it never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,10 +80,7 @@ impl Connection {
             return Ok(());
         }
         let sent = self.shared.wait(self.limits.write_timeout, |driver, cx| driver.put_message(message, cx));
-        sent.await.unwrap_or_else(|| {
-            self.shared.lock().send_timed_out();
-            Err(Error::Timeout)
-        })
+        self.in_time(sent.await)
     }
 
     /// Sends one message as [`Connection::send`] does, unless that would wait; returns whether it did.
@@ -99,6 +96,36 @@ impl Connection {
         }
         let sent = self.shared.with(|driver, cx| driver.put_message(message, cx));
         sent.map_or(Ok(false), |outcome| outcome.map(|()| true))
+    }
+
+    /// Sends a message that goes to many connections as [`Connection::send`] does. It is framed once for all clients of a
+    /// server, and compressed once for each set of parameters that connections without context takeover use. A client masks
+    /// each copy. Cancel safe.
+    ///
+    /// # Errors
+    /// Those of [`Connection::send`].
+    pub async fn send_prepared(&self, message: &PreparedMessage) -> Result<(), Error> {
+        if self.try_send_prepared(message)? {
+            return Ok(());
+        }
+        let sent = self.shared.wait(self.limits.write_timeout, |driver, cx| driver.put_prepared(message, cx));
+        self.in_time(sent.await)
+    }
+
+    /// Sends a message as [`Connection::send_prepared`] does, unless that would wait; returns whether it did.
+    ///
+    /// # Errors
+    /// Those of [`Connection::send`], but for [`Error::Timeout`].
+    pub fn try_send_prepared(&self, message: &PreparedMessage) -> Result<bool, Error> {
+        let sent = self.shared.with(|driver, cx| driver.put_prepared(message, cx));
+        sent.map_or(Ok(false), |outcome| outcome.map(|()| true))
+    }
+
+    fn in_time(&self, sent: Option<Result<(), Error>>) -> Result<(), Error> {
+        sent.unwrap_or_else(|| {
+            self.shared.lock().send_timed_out();
+            Err(Error::Timeout)
+        })
     }
 
     /// Receives the next message, in order, whole and once. Waits up to the receive wait, then returns

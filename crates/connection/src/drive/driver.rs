@@ -26,6 +26,7 @@ use websocket_protocol::{
     connection::{Connection as Protocol, Event, Piece, PingId, ReceiveError, SendError, Sent, State},
     deflate::{self, Compression},
     frame::Frame,
+    message::PreparedMessage,
 };
 
 /// The limits of one connection.
@@ -139,6 +140,26 @@ impl Driver {
     pub(crate) fn put_message(&mut self, message: MessageRef<'_>, cx: &mut Context<'_>) -> Option<Result<(), Error>> {
         let Driver { protocol, transport, is_blocked, .. } = self;
         let sent = protocol.send_early(message, |protocol| write(protocol, transport, is_blocked, cx));
+        self.message_sent(message, sent, cx)
+    }
+
+    /// [`Driver::put_message`] for a message to many connections.
+    pub(crate) fn put_prepared(
+        &mut self,
+        message: &PreparedMessage,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<(), Error>> {
+        let Driver { protocol, transport, is_blocked, .. } = self;
+        let sent = protocol.send_prepared_early(message, |protocol| write(protocol, transport, is_blocked, cx));
+        self.message_sent(MessageRef::Binary(message.payload()), sent, cx)
+    }
+
+    fn message_sent(
+        &mut self,
+        message: MessageRef<'_>,
+        sent: Poll<Result<Sent, SendError>>,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<(), Error>> {
         match sent {
             Poll::Pending => None,
             Poll::Ready(Ok(sent)) => Some(self.sent(message, sent, cx)),
