@@ -5,6 +5,7 @@
 use futures_util::{SinkExt, StreamExt};
 use tests::{Serving, core_guest, soon};
 use tokio_tungstenite::tungstenite::{Message, protocol::frame::coding::CloseCode};
+use websocket_connection::{ConnectConfig, Connection, Endpoint, Settings};
 
 /// A client in the room.
 struct Client(tests::Client);
@@ -88,6 +89,50 @@ async fn everybody_receives_text_with_a_name_and_bytes_unchanged() {
             assert_eq!(client.hears().await, format!("{name}: grüße 👋"));
             assert!(client.next().await == bytes);
         }
+    }
+}
+
+#[tokio::test]
+async fn everybody_receives_the_same_in_order_with_and_without_compression() {
+    let options = ["--compress", "true", "--compress-takeover", "true"];
+    let serving = Serving::start(core_guest("chat_room"), &options).await;
+    let mut members = Vec::new();
+    for set in [&[][..], &["compress"], &["compress"], &["compress", "compress-takeover"]] {
+        let mut settings = Settings::default();
+        for name in set {
+            settings.set(name, "true").unwrap();
+        }
+        settings.set("allow", "127.0.0.1").unwrap();
+        let url = format!("ws://{}/chat", serving.address);
+        let member = soon(Endpoint::new(settings).unwrap().connect(ConnectConfig::new(url))).await.unwrap();
+        assert_eq!(member.compression().is_some(), set.contains(&"compress"));
+        soon(member.send(format!("/name member {}", members.len()).as_str())).await.unwrap();
+        while !soon(hears(&member)).await.contains("is now") {}
+        members.push(member);
+    }
+    let long = "compressible ".repeat(1000);
+    for round in 0..20 {
+        let text = format!("{round} {long}");
+        soon(members[1].send(text.as_str())).await.unwrap();
+        soon(members[1].send("short")).await.unwrap();
+    }
+    for member in &members {
+        for round in 0..20 {
+            let mut heard = soon(hears(member)).await;
+            while heard.starts_with('*') {
+                heard = soon(hears(member)).await;
+            }
+            assert!(heard == format!("member 1: {round} {long}"));
+            assert_eq!(soon(hears(member)).await, "member 1: short");
+        }
+    }
+}
+
+/// The next text.
+async fn hears(member: &Connection) -> String {
+    match member.receive().await.unwrap() {
+        Some(websocket_connection::Message::Text(text)) => text,
+        other => panic!("not a text: {other:?}"),
     }
 }
 

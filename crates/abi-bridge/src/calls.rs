@@ -2,12 +2,12 @@
 
 use super::{
     codec::{
-        Dialect, MESSAGE_HEAD, Message, NewSession, PayloadError, Session, SocketId, StoreAnswer, StoreCall, decode_id,
+        Dialect, MESSAGE_HEAD, NewSession, PayloadError, Session, SocketId, StoreAnswer, StoreCall, decode_id,
         decode_name,
     },
     memory::Call,
     module::{IMPORT_MODULES, Shape},
-    socket::{Outbox, outgoing},
+    socket::{Outbox, Outgoing},
     state::State,
     stores::StoreError,
 };
@@ -81,11 +81,12 @@ fn sockets(linker: &mut Linker<State>, module: &str, dialect: Dialect) -> Result
 
 fn send(call: &mut Call<'_, '_>, payload: &Bytes) -> Result<()> {
     let dialect = call.caller.data().shape.dialect;
-    let message = Message::decode(payload, dialect).map_err(|error| call.bad_payload(&error))?;
+    let decoded = call.caller.data_mut().last_message.decode(payload, dialect);
+    let (id, message) = decoded.map_err(|error| call.bad_payload(&error))?;
     let state = call.caller.data_mut();
-    let Some(socket) = state.sockets.get(&message.id) else { return Err(no_socket(call, message.id)) };
+    let Some(socket) = state.sockets.get(&id) else { return Err(no_socket(call, id)) };
     let is_known = |full: &Arc<Outbox>| Arc::ptr_eq(full, &socket.outbox);
-    if socket.outbox.send(outgoing(message.kind)) && !state.full.iter().any(is_known) {
+    if socket.outbox.send(Outgoing::Message(message)) && !state.full.iter().any(is_known) {
         state.full.push(Arc::clone(&socket.outbox));
     }
     Ok(())
@@ -95,7 +96,7 @@ fn close(call: &mut Call<'_, '_>, payload: &Bytes) -> Result<()> {
     let id = decode_id(payload).map_err(|error| call.bad_payload(&error))?;
     match call.caller.data().sockets.get(&id) {
         Some(socket) => {
-            socket.outbox.send(websocket_connection::Message::Close(CloseInfo { code: 1000, reason: None }));
+            socket.outbox.send(Outgoing::Close(CloseInfo { code: 1000, reason: None }));
             Ok(())
         }
         None => Err(no_socket(call, id)),

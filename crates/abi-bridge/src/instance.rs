@@ -1,6 +1,7 @@
 //! One instance of a module: its life from instantiation on, and each of its calls, all within a time limit.
 
 use super::{
+    broadcast::LastMessage,
     codec::{self, Message, Response, SocketId, encode_id},
     module::Module,
     server::Shared,
@@ -59,6 +60,7 @@ impl Instance {
             imported_memory: None,
             payload: Payload::default(),
             received: Bytes::new(),
+            last_message: LastMessage::default(),
             sockets: HashMap::new(),
             full: Vec::new(),
             session: CurrentSession::default(),
@@ -166,6 +168,7 @@ impl Instance {
     fn rest(&mut self) {
         let state = self.store.data_mut();
         (state.payload, state.received) = (Payload::default(), Bytes::new());
+        state.last_message = LastMessage::default();
     }
 
     /// Calls an export, where there is one, whatever it gives.

@@ -8,13 +8,38 @@ use super::{
 use parking_lot::Mutex;
 use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 use tokio::sync::{Notify, mpsc};
-use websocket_connection::{CloseInfo, Connection, Error, Message, MessageRef, Upgrade};
+use websocket_connection::{CloseInfo, Connection, Error, Message, MessageRef, PreparedMessage, Upgrade};
 
-/// A guest's message as one of a connection.
-pub(super) fn outgoing(kind: Kind) -> Message {
-    match kind {
-        Kind::Text(text) => Message::Text(text),
-        Kind::Binary(data) => Message::Binary(data),
+/// What is sent to one client.
+#[derive(Debug, Clone)]
+pub(super) enum Outgoing {
+    /// A message, which may be sent to others as well.
+    Message(PreparedMessage),
+    /// A close frame, which is the last.
+    Close(CloseInfo),
+}
+
+impl Outgoing {
+    /// Bytes of its payload.
+    fn len(&self) -> usize {
+        match self {
+            Outgoing::Message(message) => message.payload().len(),
+            Outgoing::Close(info) => MessageRef::Close(info).len(),
+        }
+    }
+
+    fn try_send(&self, connection: &Connection) -> Result<bool, Error> {
+        match self {
+            Outgoing::Message(message) => connection.try_send_prepared(message),
+            Outgoing::Close(info) => connection.try_send(MessageRef::Close(info)),
+        }
+    }
+
+    async fn send(&self, connection: &Connection) -> Result<(), Error> {
+        match self {
+            Outgoing::Message(message) => connection.send_prepared(message).await,
+            Outgoing::Close(info) => connection.send(MessageRef::Close(info)).await,
+        }
     }
 }
 
@@ -41,7 +66,7 @@ pub(super) struct Bounds {
 struct State {
     /// There once the handshake is done.
     connection: Option<Arc<Connection>>,
-    queue: VecDeque<Message>,
+    queue: VecDeque<Outgoing>,
     /// Bytes of the queue, and of the message that the task is sending.
     bytes: usize,
     /// The task is sending what came before the queue.
@@ -61,17 +86,17 @@ impl Outbox {
 
     /// Sends a message, or a close, after what was sent before; after a close, nothing. Whether more should wait
     /// until this one is [`Outbox::relieved`].
-    pub(super) fn send(&self, message: Message) -> bool {
+    pub(super) fn send(&self, message: Outgoing) -> bool {
         let mut state = self.state.lock();
         if state.closing {
             return false;
         }
-        state.closing = matches!(message, Message::Close(_));
+        state.closing = matches!(message, Outgoing::Close(_));
         if let Some(connection) = &state.connection
             && state.queue.is_empty()
             && !state.sending
         {
-            match connection.try_send(MessageRef::from(&message)) {
+            match message.try_send(connection) {
                 Ok(true) => return false,
                 Ok(false) => {}
                 Err(error) => {
@@ -117,7 +142,7 @@ impl Outbox {
     }
 
     /// The next message for the task to send; until [`Outbox::sent`] all others wait behind it. Cancel safe.
-    async fn next(&self) -> Message {
+    async fn next(&self) -> Outgoing {
         loop {
             if let Some(message) = self.state.lock().take() {
                 return message;
@@ -176,12 +201,12 @@ impl Outbox {
 }
 
 impl State {
-    fn push(&mut self, message: Message) {
+    fn push(&mut self, message: Outgoing) {
         self.bytes += message.len();
         self.queue.push_back(message);
     }
 
-    fn take(&mut self) -> Option<Message> {
+    fn take(&mut self) -> Option<Outgoing> {
         let message = self.queue.pop_front()?;
         self.sending = true;
         Some(message)
@@ -203,7 +228,7 @@ impl State {
         match &self.connection {
             Some(connection) => closed(connection, info),
             // The task sends it once the handshake is done.
-            None => self.push(Message::Close(info)),
+            None => self.push(Outgoing::Close(info)),
         }
     }
 
@@ -262,7 +287,7 @@ async fn exchange(
             message = outbox.next() => {
                 let length = message.len();
                 // A connection that is over says so when it is next received from.
-                if let Err(Error::Timeout) = connection.send(&message).await {
+                if let Err(Error::Timeout) = message.send(connection).await {
                     outbox.give_up(1008, "too slow");
                 }
                 outbox.sent(length);
@@ -306,30 +331,47 @@ fn data(message: Message) -> ControlFlow<(), Option<Kind>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use futures_util::FutureExt;
+    use websocket_connection::{ConnectConfig, Endpoint, MessageKind, Settings};
 
+    /// The next message, once it is sent.
     async fn next(outbox: &Outbox) -> Message {
         let message = outbox.next().await;
         outbox.sent(message.len());
-        message
+        match message {
+            Outgoing::Message(message) if message.kind() == MessageKind::Binary => {
+                Message::Binary(message.payload().clone())
+            }
+            Outgoing::Message(message) => Message::Text(String::from_utf8(message.payload().to_vec()).unwrap()),
+            Outgoing::Close(info) => Message::Close(info),
+        }
+    }
+
+    fn text(text: &str) -> Outgoing {
+        Outgoing::Message(PreparedMessage::text(text))
+    }
+
+    fn binary(length: usize) -> Outgoing {
+        Outgoing::Message(PreparedMessage::binary(vec![0; length]))
     }
 
     #[tokio::test]
     async fn what_is_sent_before_the_handshake_is_done_waits_in_order_and_nothing_follows_a_close() {
         let outbox = Outbox::new(Bounds { soft: 5, hard: 10 });
-        let close = Message::Close(CloseInfo { code: 1000, reason: None });
-        for message in [Message::Text("a".to_owned()), close.clone(), Message::Text("b".to_owned())] {
+        let close = CloseInfo { code: 1000, reason: None };
+        for message in [text("a"), Outgoing::Close(close.clone()), text("b")] {
             outbox.send(message);
         }
         assert_eq!(next(&outbox).await, Message::Text("a".to_owned()));
-        assert_eq!(next(&outbox).await, close);
+        assert_eq!(next(&outbox).await, Message::Close(close));
         assert!(outbox.state.lock().queue.is_empty());
     }
 
     #[tokio::test]
     async fn giving_up_before_the_handshake_is_done_leaves_one_close() {
         let outbox = Outbox::new(Bounds { soft: 5, hard: 10 });
-        outbox.send(Message::Text("forgotten".to_owned()));
+        outbox.send(text("forgotten"));
         outbox.give_up(1011, "why");
         let close = Message::Close(CloseInfo { code: 1011, reason: Some("why".to_owned()) });
         assert_eq!(next(&outbox).await, close);
@@ -339,8 +381,8 @@ mod tests {
     #[tokio::test]
     async fn one_message_may_exceed_the_bound_and_a_second_is_too_much() {
         let outbox = Outbox::new(Bounds { soft: 5, hard: 10 });
-        assert!(outbox.send(Message::Binary(vec![0; 100].into())), "more should wait");
-        outbox.send(Message::Binary(vec![0; 1].into()));
+        assert!(outbox.send(binary(100)), "more should wait");
+        outbox.send(binary(1));
         let close = Message::Close(CloseInfo { code: 1008, reason: Some("too slow".to_owned()) });
         assert_eq!(next(&outbox).await, close);
     }
@@ -348,9 +390,8 @@ mod tests {
     #[tokio::test]
     async fn an_outbox_is_relieved_by_what_leaves() {
         let outbox = Outbox::new(Bounds { soft: 5, hard: 10 });
-        let message = |length| Message::Binary(vec![0; length].into());
-        assert!(!outbox.send(message(4)));
-        assert!(outbox.send(message(5)));
+        assert!(!outbox.send(binary(4)));
+        assert!(outbox.send(binary(5)));
         let mut relieved = std::pin::pin!(outbox.relieved());
         assert!(futures_util::poll!(&mut relieved).is_pending());
         let first = outbox.next().await;
@@ -358,7 +399,7 @@ mod tests {
         outbox.sent(first.len());
         assert!(futures_util::poll!(&mut relieved).is_ready());
         outbox.too_slow();
-        assert_eq!(outbox.next().await, message(5), "it is not");
+        assert_eq!(next(&outbox).await, Message::Binary(vec![0; 5].into()), "it is not");
     }
 
     #[tokio::test]
@@ -369,9 +410,39 @@ mod tests {
         outbox.hand_over(2);
         assert!(!outbox.is_idle());
         assert!(room_for(2) && !room_for(3));
-        outbox.send(Message::Binary(vec![0; 2].into()));
+        outbox.send(binary(2));
         outbox.handled(2);
         assert!(outbox.is_idle());
         assert!(room_for(3) && !room_for(4));
+    }
+
+    #[tokio::test]
+    async fn a_message_to_many_clients_is_compressed_once() {
+        let mut settings = Settings::default();
+        settings.set("compress", "true").unwrap();
+        let endpoint = Endpoint::new(settings).unwrap();
+        let message = PreparedMessage::text("compressible ".repeat(100));
+        let (mut clients, mut outboxes) = (Vec::new(), Vec::new());
+        for _ in 0..10 {
+            let (near, far) = tokio::io::duplex(1 << 16);
+            let accept = async { endpoint.accept_over(far, Bytes::new(), false).await?.accept().await };
+            let config = ConnectConfig::new("ws://localhost/");
+            let (client, server) = tokio::join!(endpoint.connect_over(near, config), accept);
+            let outbox = Outbox::new(Bounds { soft: 10_000, hard: 10_000 });
+            outbox.open(&Arc::new(server.unwrap()));
+            clients.push(client.unwrap());
+            outboxes.push(outbox);
+        }
+        for outbox in &outboxes {
+            outbox.send(text("before"));
+            outbox.send(Outgoing::Message(message.clone()));
+            outbox.send(text("after"));
+        }
+        for client in &clients {
+            for expected in ["before", &"compressible ".repeat(100), "after"] {
+                assert_eq!(client.receive().await.unwrap(), Some(Message::Text(expected.to_owned())));
+            }
+        }
+        assert_eq!(message.compressions(), 1);
     }
 }

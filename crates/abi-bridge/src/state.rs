@@ -1,6 +1,6 @@
 //! What the host keeps for one instance.
 
-use super::{codec::SocketId, module::Shape, server::Shared, socket::Outbox};
+use super::{broadcast::LastMessage, codec::SocketId, module::Shape, server::Shared, socket::Outbox};
 use bytes::Bytes;
 use std::{collections::HashMap, sync::Arc};
 use wasmtime::{Memory, StoreLimits};
@@ -15,6 +15,7 @@ pub(super) struct State {
     /// From host to guest, and from guest to host.
     pub(super) payload: Payload,
     pub(super) received: Bytes,
+    pub(super) last_message: LastMessage,
     pub(super) sockets: HashMap<SocketId, Socket>,
     /// Outboxes that the guest has filled beyond their soft bound.
     pub(super) full: Vec<Arc<Outbox>>,

@@ -5,7 +5,7 @@ use super::{
     http::plain,
     instance::{Answer, Instance},
     server::{Blueprint, with_session},
-    socket::{self, Bounds, Outbox},
+    socket::{self, Bounds, Outbox, Outgoing},
     state::Socket,
 };
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout_at},
 };
-use websocket_connection::{CloseInfo, Endpoint, Message, Refusal, Upgrade};
+use websocket_connection::{CloseInfo, Endpoint, Refusal, Upgrade};
 
 /// How long an instance waits for clients that do not take what it sent, before they are closed.
 const SLOW_WAIT: Duration = Duration::from_secs(1);
@@ -197,7 +197,7 @@ impl Work {
     fn stop(&mut self) {
         self.stopping = true;
         for socket in self.instance.iter_mut().flat_map(|instance| instance.sockets().values()) {
-            socket.outbox.send(Message::Close(CloseInfo { code: 1001, reason: None }));
+            socket.outbox.send(Outgoing::Close(CloseInfo { code: 1001, reason: None }));
         }
     }
 
