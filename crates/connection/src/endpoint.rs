@@ -27,6 +27,7 @@ use crate::{
         dial::dial,
         handshake::{Answer, handshake},
         hook::{Destination, Hook},
+        opening::Opening,
         policy::Policy,
         request::{Request, Sizes},
     },
@@ -75,11 +76,10 @@ struct Opened {
     transport: Box<dyn Transport>,
     /// What the peer sent right behind its handshake.
     input: BytesMut,
-    subprotocol: Option<String>,
+    opening: Opening,
     compression: Option<Compression>,
     /// Where TCP leads: the server, or the proxy.
     address: Option<SocketAddr>,
-    url: String,
     limits: Limits,
     permits: Permits,
 }
@@ -168,14 +168,14 @@ impl Endpoint {
         let request = Request::new(config, &self.host.settings);
         let destination = request.as_ref().ok().map(Request::destination);
         let attempt = Attempt::begin(&self.host.metrics, &self.warnings, Role::Client, destination);
-        let Opened { transport, input, subprotocol, compression, address, url, limits, permits } =
+        let Opened { transport, input, opening, compression, address, limits, permits } =
             match self.dial(request, &attempt).await {
                 Ok(opened) => opened,
                 Err(failure) => return Err(attempt.failed(failure)),
             };
-        let record = attempt.opened(subprotocol.as_deref(), address);
+        let record = attempt.opened(opening.subprotocol.as_deref(), address);
         let driver = Driver::new(transport, input, Role::Client, limits, compression, record);
-        Ok(Connection::open(driver, limits, url, subprotocol, self.timer(), permits))
+        Ok(Connection::open(driver, limits, opening, self.timer(), permits))
     }
 
     /// Dials `host:port` for a byte stream without a WebSocket: the same policy, DNS, proxy, limits and time limit.
@@ -249,18 +249,9 @@ impl Endpoint {
                 let mut transport: Box<dyn Transport> = Box::new(tcp);
                 progress.reach(Step::Handshake);
                 match handshake(&request, self.offer(&request), &mut transport).await? {
-                    Answer::Accepted { subprotocol, compression, input } => {
-                        let url = request.url.into();
-                        return Ok(Opened {
-                            transport,
-                            input,
-                            subprotocol,
-                            compression,
-                            address,
-                            url,
-                            limits,
-                            permits,
-                        });
+                    Answer::Accepted { subprotocol, headers, compression, input } => {
+                        let opening = Opening { url: request.url.into(), subprotocol, headers };
+                        return Ok(Opened { transport, input, opening, compression, address, limits, permits });
                     }
                     Answer::Redirected(next) => {
                         attempt.redirected(&next.destination());

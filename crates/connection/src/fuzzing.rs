@@ -13,6 +13,7 @@ use crate::{
     },
     open::{
         handshake::{Answer, handshake},
+        opening::Opening,
         request::Request,
     },
 };
@@ -37,7 +38,7 @@ impl Endpoint {
         let record = Attempt::begin(&Metrics::default(), &Warnings::default(), role, None).opened(None, None);
         let limits = self.limits(request.sizes, request.keepalive);
         let driver = Driver::new(Box::new(transport), BytesMut::new(), role, limits, None, record);
-        Ok(Connection::open(driver, limits, request.url.into(), None, ThreadTimers.timer(), ()))
+        Ok(Connection::open(driver, limits, Opening::default(), ThreadTimers.timer(), ()))
     }
 
     /// What a guest would get: the URL that it is shown, its time limit, its message limit and its keep-alive.

@@ -543,3 +543,35 @@ async fn a_proxy_that_says_nothing_or_ends_its_tunnel_is_told_by_the_step() {
         assert_eq!((failure.reason(), failure.is_at_proxy()), (&reason, false), "{late:?}: {failure}");
     }
 }
+
+#[tokio::test]
+async fn a_client_reads_the_header_fields_of_the_response_and_where_tcp_leads() {
+    let (listener, url) = listen().await;
+    let peer = async {
+        let mut peer = Peer::accept(&listener).await;
+        peer.upgrade("X-Session: a:b\r\nX-Session: c\r\n").await;
+        peer
+    };
+    let endpoint = endpoint(&[]);
+    let (connection, peer) = soon(async { tokio::join!(endpoint.connect(to(url)), peer) }).await;
+    let connection = connection.unwrap();
+    let sessions: Vec<_> =
+        connection.headers().filter(|(name, _)| *name == "x-session").map(|(_, value)| value).collect();
+    assert_eq!(sessions, [&b"a:b"[..], b"c"]);
+    assert!(connection.headers().any(|field| field == ("upgrade", b"websocket")));
+    assert_eq!(connection.peer_addr(), Some(listener.local_addr().unwrap()));
+    drop(peer);
+    soon(connection.closed()).await;
+    assert_eq!(connection.peer_addr(), None);
+}
+
+#[tokio::test]
+async fn a_server_reads_the_header_fields_of_the_request_and_where_tcp_leads() {
+    let endpoint = endpoint(&[]);
+    let (address, mut accepted) = serve(&endpoint).await;
+    let config = to_with(format!("ws://{address}/"), |config| config.headers = vec![("X-Token".into(), "t".into())]);
+    let client = soon(endpoint.connect(config)).await.unwrap();
+    let server = soon(accepted.recv()).await.unwrap().unwrap();
+    assert!(server.headers().any(|field| field == ("x-token", b"t")));
+    assert!(server.peer_addr().is_some_and(|peer| peer.ip().is_loopback() && Some(peer) != client.peer_addr()));
+}

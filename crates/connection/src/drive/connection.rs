@@ -7,8 +7,9 @@ use crate::{
         shared::Shared,
         timer::Timer,
     },
+    open::opening::Opening,
 };
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 use tokio::task::coop::consume_budget;
 use websocket_protocol::{connection::State, deflate, message::PreparedMessage};
 
@@ -42,8 +43,7 @@ const GOING_AWAY: CloseInfo = CloseInfo { code: 1001, reason: None };
 pub struct Connection {
     pub(crate) shared: Arc<Shared<Driver>>,
     pub(super) limits: Limits,
-    url: String,
-    subprotocol: Option<String>,
+    opening: Opening,
 }
 
 impl Connection {
@@ -51,8 +51,7 @@ impl Connection {
     pub(crate) fn open(
         driver: Driver,
         limits: Limits,
-        url: String,
-        subprotocol: Option<String>,
+        opening: Opening,
         timer: Pin<Box<dyn Timer>>,
         held: impl Send + 'static,
     ) -> Self {
@@ -62,7 +61,7 @@ impl Connection {
             let (_held, task) = (held, task);
             task.0.run(timer).await;
         });
-        Connection { shared, limits, url, subprotocol }
+        Connection { shared, limits, opening }
     }
 
     /// Sends one message: text, bytes, or a reference to a [`Message`]. [`Message::Close`] is [`Connection::close`]. Returns
@@ -193,7 +192,18 @@ impl Connection {
 
     /// The URL that was dialled, without credentials; for an accepted connection, the request's target.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.opening.url
+    }
+
+    /// The names, in lower case, and the values of header fields: of the server's response where this is the client, and of the
+    /// request where it is the server. None for a connection from [`Endpoint::adopt`](crate::Endpoint::adopt).
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.opening.headers.iter()
+    }
+
+    /// Where TCP leads: to the peer, or to the proxy. `None` for another transport, and once the connection is closed.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.shared.lock().peer_addr()
     }
 
     /// The parameters of the compression that was negotiated; `None` without compression, and once the connection is closed.
@@ -203,7 +213,7 @@ impl Connection {
 
     /// The subprotocol that the server chose.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
+        self.opening.subprotocol.as_deref()
     }
 }
 
@@ -211,7 +221,7 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Connection");
-        debug.field("state", &self.state()).field("subprotocol", &self.subprotocol).finish_non_exhaustive()
+        debug.field("state", &self.state()).field("subprotocol", &self.opening.subprotocol).finish_non_exhaustive()
     }
 }
 

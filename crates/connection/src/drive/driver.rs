@@ -8,13 +8,14 @@ use crate::{
     CloseInfo, Closure, Error, Message, MessageRef,
     drive::{
         shared::{Drive, Notices},
-        transport::{Transport, reset_when_dropped, take_error},
+        transport::{Transport, peer_addr, reset_when_dropped, take_error},
     },
     observe::record::Record,
 };
 use bytes::{Bytes, BytesMut};
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
@@ -102,6 +103,11 @@ impl Driver {
 
     pub(crate) fn compression(&self) -> Option<deflate::Parameters> {
         self.protocol.compression()
+    }
+
+    /// Where TCP leads, if the transport is TCP.
+    pub(crate) fn peer_addr(&self) -> Option<SocketAddr> {
+        peer_addr(self.transport.as_deref()?)
     }
 
     pub(crate) fn state(&self) -> State {

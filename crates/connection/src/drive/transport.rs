@@ -94,6 +94,11 @@ pub(crate) fn take_error(transport: &dyn Transport) -> Option<io::Error> {
     tcp(transport)?.take_error().ok()?
 }
 
+/// Where TCP leads, if it is TCP and has not ended.
+pub(crate) fn peer_addr(transport: &dyn Transport) -> Option<SocketAddr> {
+    tcp(transport)?.peer_addr().ok()
+}
+
 fn tcp(transport: &dyn Transport) -> Option<&TcpStream> {
     let transport = transport.as_any();
     let own = transport.downcast_ref::<TcpConnection>().map(AsRef::as_ref);

@@ -4,7 +4,10 @@ use super::Endpoint;
 use crate::{
     AcceptConfig, ConnectError, Connection, Error, Reason, Refusal, Step,
     drive::driver::Driver,
-    open::accept::{Admission, AgreedCompression},
+    open::{
+        accept::{Admission, AgreedCompression},
+        opening::{HeaderLines, Opening},
+    },
 };
 use bytes::{Bytes, BytesMut};
 use http::{Response, StatusCode};
@@ -120,8 +123,9 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Incoming<S> {
         let limits = endpoint.accepting_limits(config);
         let compression = self.compression.map(|agreed| agreed.compression);
         let driver = Driver::new(Box::new(self.stream), self.input, Role::Server, limits, compression, record);
-        let target = self.request.uri().to_string();
-        Ok(Connection::open(driver, limits, target, self.subprotocol, endpoint.timer(), permits))
+        let headers = HeaderLines::from(self.request.headers());
+        let opening = Opening { url: self.request.uri().to_string(), subprotocol: self.subprotocol, headers };
+        Ok(Connection::open(driver, limits, opening, endpoint.timer(), permits))
     }
 
     /// Refuses the request with this response. Returns the stream, and the bytes that were read behind the request.

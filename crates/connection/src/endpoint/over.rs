@@ -9,6 +9,7 @@ use crate::{
     observe::record::Attempt,
     open::{
         handshake::{Answer, handshake},
+        opening::{HeaderLines, Opening},
         request::Request,
     },
 };
@@ -90,18 +91,19 @@ impl Endpoint {
             let deadline = Instant::now() + request.timeout;
             let answer = timeout_at(deadline, handshake(&request, self.offer(&request), &mut transport)).await;
             match answer.map_err(|_| progress.timeout())?? {
-                Answer::Accepted { subprotocol, compression, input } => {
-                    Ok((request, permits, transport, subprotocol, compression, input))
+                Answer::Accepted { subprotocol, headers, compression, input } => {
+                    let opening = Opening { url: request.url.clone().into(), subprotocol, headers };
+                    Ok((request, permits, transport, opening, compression, input))
                 }
                 Answer::Redirected(_) => Err(ConnectError::protocol(Error::Protocol("it redirects".to_owned()))),
             }
         };
         match opened.await {
-            Ok((request, permits, transport, subprotocol, compression, input)) => {
+            Ok((request, permits, transport, opening, compression, input)) => {
                 let limits = self.limits(request.sizes, request.keepalive);
-                let record = attempt.opened(subprotocol.as_deref(), None);
+                let record = attempt.opened(opening.subprotocol.as_deref(), None);
                 let driver = Driver::new(transport, input, Role::Client, limits, compression, record);
-                Ok(Connection::open(driver, limits, request.url.into(), subprotocol, self.timer(), permits))
+                Ok(Connection::open(driver, limits, opening, self.timer(), permits))
             }
             Err(failure) => Err(attempt.failed(failure)),
         }
@@ -126,7 +128,8 @@ impl Endpoint {
         let limits = self.accepting_limits(&config);
         let record = attempt.opened(subprotocol.as_deref(), None);
         let driver = Driver::new(Box::new(stream), BytesMut::from(input), role, limits, compression, record);
-        Ok(Connection::open(driver, limits, url, subprotocol, self.timer(), permits))
+        let opening = Opening { url, subprotocol, headers: HeaderLines::default() };
+        Ok(Connection::open(driver, limits, opening, self.timer(), permits))
     }
 
     fn attempt(&self, role: Role, destination: Option<String>) -> Attempt {

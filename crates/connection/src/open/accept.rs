@@ -8,6 +8,7 @@ use crate::{
         transport::{Permits, Transport},
     },
     observe::record::Attempt,
+    open::opening::{HeaderLines, Opening},
 };
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, uri::Authority};
@@ -28,8 +29,7 @@ use websocket_protocol::{
 /// [`Upgrade::response`], then [`Upgrade::accept`] it. Dropping it frees the slot.
 pub struct Upgrade {
     on_upgrade: OnUpgrade,
-    subprotocol: Option<String>,
-    target: String,
+    opening: Opening,
     handshake: ServerHandshake,
     /// The compression that was agreed on, and the header that says so.
     compression: Option<AgreedCompression>,
@@ -39,7 +39,7 @@ pub struct Upgrade {
 /// Shows neither the target nor what the client offers: both may hold secrets.
 impl fmt::Debug for Upgrade {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upgrade").field("subprotocol", &self.subprotocol).finish_non_exhaustive()
+        f.debug_struct("Upgrade").field("subprotocol", &self.opening.subprotocol).finish_non_exhaustive()
     }
 }
 
@@ -67,9 +67,13 @@ impl Upgrade {
     ) -> Result<Self, Refusal> {
         let handshake = ServerHandshake::new(request, secure)?;
         let (admission, compression) = admit(request.headers(), &handshake)?;
-        let target = request.uri().to_string();
+        let opening = Opening {
+            url: request.uri().to_string(),
+            subprotocol: None,
+            headers: HeaderLines::from(request.headers()),
+        };
         let on_upgrade = hyper::upgrade::on(request);
-        Ok(Upgrade { on_upgrade, subprotocol: None, target, handshake, compression, admission })
+        Ok(Upgrade { on_upgrade, opening, handshake, compression, admission })
     }
 
     /// The subprotocols that the client offers, most wanted first.
@@ -79,13 +83,13 @@ impl Upgrade {
 
     /// Chooses one of the subprotocols that the client offers. A name that it does not offer chooses none.
     pub fn choose(&mut self, subprotocol: &str) {
-        self.subprotocol = self.subprotocols().iter().find(|offered| *offered == subprotocol).cloned();
+        self.opening.subprotocol = self.subprotocols().iter().find(|offered| *offered == subprotocol).cloned();
     }
 
     /// The response that upgrades the request.
     pub fn response<B: Default>(&self) -> Response<B> {
         let extensions = self.compression.as_ref().map(|agreed| &agreed.header);
-        self.handshake.response(self.subprotocol.as_deref(), extensions).map(|_| B::default())
+        self.handshake.response(self.opening.subprotocol.as_deref(), extensions).map(|_| B::default())
     }
 
     /// Frees the connection slot, since the request is answered otherwise.
@@ -118,10 +122,10 @@ impl Upgrade {
                 return Err(attempt.failed(failure.caused_by(error)));
             }
         };
-        let record = attempt.opened(self.subprotocol.as_deref(), None);
+        let record = attempt.opened(self.opening.subprotocol.as_deref(), None);
         let compression = self.compression.map(|agreed| agreed.compression);
         let driver = Driver::new(transport, input, Role::Server, limits, compression, record);
-        Ok(Connection::open(driver, limits, self.target, self.subprotocol, endpoint.timer(), permits))
+        Ok(Connection::open(driver, limits, self.opening, endpoint.timer(), permits))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     ConnectError, Error, Reason,
     drive::transport::Transport,
-    open::{head::read_head, refusal::refusal, request::Request},
+    open::{head::read_head, opening::HeaderLines, refusal::refusal, request::Request},
 };
 use bytes::BytesMut;
 use http::{HeaderValue, StatusCode};
@@ -18,6 +18,7 @@ use websocket_protocol::{
 pub(crate) enum Answer {
     Accepted {
         subprotocol: Option<String>,
+        headers: HeaderLines,
         compression: Option<Compression>,
         /// The bytes behind the answer.
         input: BytesMut,
@@ -60,7 +61,8 @@ pub(crate) async fn handshake(
         None => None,
         Some(offer) => offer.accept(agreement.extensions.iter().map(String::as_bytes)).map_err(not_agreed)?,
     };
-    Ok(Answer::Accepted { subprotocol: agreement.subprotocol, compression, input })
+    let headers = HeaderLines::from(&head.fields);
+    Ok(Answer::Accepted { subprotocol: agreement.subprotocol, headers, compression, input })
 }
 
 /// An answer that breaks the rules. Operators read it without the values that the server wrote: these may repeat a token

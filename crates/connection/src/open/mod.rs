@@ -6,6 +6,7 @@ pub(crate) mod dial;
 pub(crate) mod handshake;
 pub(crate) mod head;
 pub(crate) mod hook;
+pub(crate) mod opening;
 pub(crate) mod policy;
 pub(crate) mod redirect;
 pub(crate) mod refusal;
