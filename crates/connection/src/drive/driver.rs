@@ -371,6 +371,15 @@ impl Driver {
         self.protocol.abort();
     }
 
+    fn report_events(&mut self) {
+        while let Some(event) = self.protocol.poll_event() {
+            match event {
+                Event::Violated(violation) => self.record.violated(&violation),
+                _ => self.close_transport(),
+            }
+        }
+    }
+
     /// Writes until the output is empty or the transport accepts no more.
     fn write(&mut self, cx: &mut Context<'_>) {
         write(&mut self.protocol, &mut self.transport, &mut self.is_blocked, cx);
@@ -424,11 +433,8 @@ impl Drive for Driver {
 
     /// The log is told of events here as well, and the transport is dropped once the connection is closed.
     fn take_notices(&mut self) -> Notices {
-        while let Some(event) = self.protocol.poll_event() {
-            match event {
-                Event::Violated(violation) => self.record.violated(&violation),
-                _ => self.close_transport(),
-            }
+        if self.protocol.has_event() {
+            self.report_events();
         }
         let changes = self.protocol.take_changes();
         self.notices.callers |= changes.callers;

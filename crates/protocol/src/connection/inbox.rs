@@ -110,6 +110,17 @@ impl Inbox {
     /// Takes the next whole message, or a ping or pong that came before its end. Fragments that the close frame cut short
     /// are dropped.
     pub(super) fn pop(&mut self) -> Option<Message> {
+        // Most often, there are only whole messages.
+        if self.controls.is_empty() && !matches!(self.queue.front(), Some(Entry::Fragment(_))) {
+            return match self.pop_entry()? {
+                Entry::Whole(message) => Some(message),
+                Entry::Fragment(_) => None,
+            };
+        }
+        self.pop_among_others()
+    }
+
+    fn pop_among_others(&mut self) -> Option<Message> {
         let Some(Entry::Fragment(first)) = self.queue.front() else {
             return self.pop_control(0).or_else(|| match self.pop_entry()? {
                 Entry::Whole(message) => Some(message),

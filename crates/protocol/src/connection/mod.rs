@@ -360,6 +360,11 @@ impl Connection {
         std::mem::take(&mut self.closed_event).then_some(Event::Closed)
     }
 
+    /// Whether [`Connection::poll_event`] has an event.
+    pub fn has_event(&self) -> bool {
+        self.violated.is_some() || self.closed_event
+    }
+
     /// Who has something to do because of the calls since this was last called.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
