@@ -4,18 +4,28 @@
 
 use test_peer::Authority;
 use tests::{
-    faults::{LIMITS, scenarios},
+    faults::{LIMITS, Scenario, compression_scenarios, scenarios},
     probe::Probe,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_guest_in_the_program_meets_every_fault() {
+    meet(&[], scenarios()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_guest_with_compression_meets_every_fault_of_compression() {
+    meet(&["--compress", "true"], compression_scenarios()).await;
+}
+
+/// Plays these scenarios with one guest in a program that has these options.
+async fn meet(options: &[&str], scenarios: impl Iterator<Item = Scenario>) {
     let authority = Authority::new("known");
-    let mut options = vec!["--ca-cert".to_owned(), authority.file("ca.pem")];
-    options.extend(LIMITS.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]));
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let limits = LIMITS.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).to_owned()]);
+    let limits: Vec<_> = limits.chain(["--ca-cert".to_owned(), authority.file("ca.pem")]).collect();
+    let options: Vec<_> = limits.iter().map(String::as_str).chain(options.iter().copied()).collect();
     let mut guest = Probe::start(&options);
-    for scenario in scenarios() {
+    for scenario in scenarios {
         scenario.play(&mut guest, &authority).await;
     }
     let (status, log) = guest.end().await;

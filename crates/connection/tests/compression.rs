@@ -6,7 +6,10 @@ mod common;
 
 use bytes::Bytes;
 use common::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+    net::TcpStream,
+};
 use websocket_connection::{Connection, Endpoint, Error, Message};
 
 const TAKEOVER: &[(&str, &str)] = &[("compress", "true"), ("compress-takeover", "true")];
@@ -47,14 +50,18 @@ async fn both_ends_compress_when_both_are_set_to() {
     }
 }
 
+/// A client's request with this `Sec-WebSocket-Extensions`.
+fn request(offer: &str) -> String {
+    format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"
+    )
+}
+
 /// A server's end whose client is this test, and what the server answered. `offer` is the client's header.
 async fn accepted(settings: &[(&str, &str)], offer: &str) -> (Connection, DuplexStream, String) {
     let (near, mut far) = duplex(1 << 20);
-    let request = format!(
-        "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
-         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n"
-    );
-    far.write_all(request.as_bytes()).await.unwrap();
+    far.write_all(request(offer).as_bytes()).await.unwrap();
     let endpoint = endpoint(settings);
     let incoming = soon(endpoint.accept_over(near, Bytes::new(), false)).await.unwrap();
     let connection = soon(incoming.accept()).await.unwrap();
@@ -137,37 +144,71 @@ async fn server_error(server: &mut Connection) -> Error {
     }
 }
 
-/// DEFLATE data of so many zeros: one literal, then matches of 258 bytes at distance 1, in one block of the fixed code.
-fn zeros(length: usize) -> Vec<u8> {
-    let (mut bits, mut count, mut bytes) = (0u64, 0, Vec::new());
-    let mut put = |value: u64, width: u32| {
-        bits |= value << count;
-        count += width;
-        while count >= 8 {
-            bytes.push(bits as u8);
-            (bits, count) = (bits >> 8, count - 8);
+/// A frame of a client, with a mask of zeros.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = frame(first, payload);
+    frame[1] |= 0x80;
+    let header = frame.len() - payload.len();
+    frame.splice(header..header, [0; 4]);
+    frame
+}
+
+/// The text messages that come, and how the connection fails after them, or is closed.
+async fn received(connection: &Connection) -> (Vec<String>, Option<Error>) {
+    let mut texts = Vec::new();
+    loop {
+        match soon(connection.receive()).await {
+            Ok(Some(Message::Text(text))) => texts.push(text),
+            Ok(Some(Message::Close(_))) => return (texts, None),
+            Ok(None) => {}
+            Ok(Some(message)) => panic!("{message:?}"),
+            Err(error) => return (texts, Some(error)),
         }
-    };
-    put(0b010, 3); // not final, fixed code
-    put(0b0000_1100, 8); // the literal 0, whose code is 00110000, first bit first
-    for _ in 0..length / 258 {
-        put(0b1010_0011, 8); // length 258: code 285 is 11000101, first bit first
-        put(0, 5); // distance 1
     }
-    put(0, 7); // the end of the block
-    put(0, 10); // an empty block without compression, up to the tail that is not sent
-    bytes
 }
 
 #[tokio::test]
-async fn invalid_data_ends_the_connection() {
-    for payload in [&[0xFF, 0xFF, 0xFF][..], &[0xF2, 0x48, 0xCD], &[0x05, 0x00]] {
-        let (mut server, mut far, _) = accepted(COMPRESS, "permessage-deflate").await;
-        far.write_all(&compressed(payload)).await.unwrap();
-        let error = soon(server_error(&mut server)).await;
-        assert!(matches!(error, Error::Protocol(_) | Error::InvalidMessage(_)), "{payload:?}: {error:?}");
+async fn a_client_with_compression_gets_the_right_messages_and_close_codes() {
+    let endpoint = endpoint(&[("compress", "true"), ("max-message-size", "64KiB")]);
+    for case in CompressionCase::ALL {
+        let (listener, _) = listen().await;
+        let client = async {
+            let mut tcp = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            tcp.write_all(request("permessage-deflate").as_bytes()).await.unwrap();
+            assert!(read_head(&mut tcp).await.contains("permessage-deflate"));
+            tcp
+        };
+        let server = async {
+            let (tcp, _) = listener.accept().await.unwrap();
+            endpoint.accept_over(tcp, Bytes::new(), false).await.unwrap().accept().await.unwrap()
+        };
+        let (mut client, server) = soon(async { tokio::join!(client, server) }).await;
+        let (texts, code) = case.outcome();
+        let client = async {
+            for (first, payload) in case.frames() {
+                // The server may have read enough, and closed.
+                let _ = client.write_all(&masked(first, &payload)).await;
+            }
+            if code.is_none() {
+                client.write_all(&masked(CLOSE, &close_payload(1000, ""))).await.unwrap();
+            }
+            let mut answer = Vec::new();
+            let _ = client.read_to_end(&mut answer).await;
+            answer
+        };
+        let (answer, (received, error)) = soon(async { tokio::join!(client, received(&server)) }).await;
+        assert_eq!(received, texts, "{case:?}");
+        assert_eq!(answer, frame(CLOSE, close_payload(code.unwrap_or(1000), "")), "{case:?}");
+        match (code, error) {
+            (None, None) | (Some(1002 | 1007), Some(Error::Protocol(_))) => {}
+            (Some(1009), Some(Error::InvalidMessage(_))) => {}
+            (code, error) => panic!("{case:?}: {code:?} and {error:?}"),
+        }
     }
-    // RSV1 without compression.
+}
+
+#[tokio::test]
+async fn a_compressed_frame_without_compression_ends_the_connection() {
     let (mut server, mut far, _) = accepted(&[], "permessage-deflate").await;
     far.write_all(&compressed(&[0xF2, 0x48, 0xCD, 0xC9, 0xC9, 0x07, 0x00])).await.unwrap();
     assert!(matches!(soon(server_error(&mut server)).await, Error::Protocol(_)));
@@ -175,13 +216,7 @@ async fn invalid_data_ends_the_connection() {
 
 #[tokio::test]
 async fn an_answer_that_does_not_fit_the_offer_fails_the_connect() {
-    for answer in [
-        "permessage-deflate; unknown",
-        "permessage-deflate; server_max_window_bits=16",
-        "permessage-deflate; client_max_window_bits=7",
-        "permessage-deflate, permessage-deflate",
-        "permessage-bzip2",
-    ] {
+    for answer in INVALID_ANSWERS {
         let (listener, url) = listen().await;
         let endpoint = endpoint(COMPRESS);
         let server = async {

@@ -4,11 +4,13 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
 mod authority;
+mod compression;
 mod damage;
 mod frame;
 mod peer;
 
 pub use authority::{Authority, acceptor_of_file, acceptor_with, certificate_file};
+pub use compression::{COMPRESSION, CompressionCase, INVALID_ANSWERS, zeros};
 pub use damage::damaged;
 pub use frame::{BINARY, CLOSE, PING, PONG, TEXT, close_payload, frame};
 pub use peer::{Peer, nobody_dialled, read_head};

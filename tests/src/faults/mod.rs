@@ -2,10 +2,10 @@
 
 mod scenario;
 
-pub use scenario::{LIMITS, Scenario, comes_true, comes_true_within, scenarios};
+pub use scenario::{LIMITS, Scenario, comes_true, comes_true_within, compression_scenarios, scenarios};
 
 use std::io;
-use test_peer::{Authority, BINARY, CLOSE, PING, Peer, TEXT, close_payload, frame};
+use test_peer::{Authority, BINARY, CLOSE, COMPRESSION, CompressionCase, PING, Peer, TEXT, close_payload, frame};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, copy, sink},
     net::{TcpListener, TcpStream},
@@ -27,6 +27,7 @@ enum Fault {
     RefusesWithStalledBody,
     PicksUnofferedSubprotocol,
     AddsExtension,
+    AnswersOfferWith(&'static str),
     WrongAcceptKey,
     ExpiredCertificate,
     WrongNameCertificate,
@@ -37,8 +38,9 @@ enum Fault {
     StallsAfterHandshake,
     AnswersByteByByte,
     MaskedFrame,
-    ReservedBit,
+    ReservedBit(u8),
     ReservedOpcode,
+    Compresses(CompressionCase),
     InvalidText,
     OversizeLength,
     OverTheLimit,
@@ -173,6 +175,8 @@ async fn serve(fault: Fault, tcp: TcpStream) -> io::Result<Option<Vec<u8>>> {
         }
         Fault::PicksUnofferedSubprotocol => peer.upgrade("Sec-WebSocket-Protocol: surprise\r\n").await,
         Fault::AddsExtension => peer.upgrade("Sec-WebSocket-Extensions: permessage-deflate\r\n").await,
+        Fault::AnswersOfferWith(answer) => peer.upgrade(&format!("Sec-WebSocket-Extensions: {answer}\r\n")).await,
+        Fault::Compresses(_) => peer.upgrade(&format!("Sec-WebSocket-Extensions: {COMPRESSION}\r\n")).await,
         Fault::WrongAcceptKey => {
             let head = peer.upgrade_head("").replace(&peer.accept_key(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
             peer.write(head).await;
@@ -190,7 +194,10 @@ async fn serve(fault: Fault, tcp: TcpStream) -> io::Result<Option<Vec<u8>>> {
         // Until the client resets the connection; earlier bytes stay unread.
         Fault::NeverReads => drop(peer.tcp.ready(Interest::ERROR).await?),
         Fault::EndsMidFrame | Fault::EndsWithoutClose => {}
-        Fault::PicksUnofferedSubprotocol | Fault::AddsExtension | Fault::WrongAcceptKey => {
+        Fault::PicksUnofferedSubprotocol
+        | Fault::AddsExtension
+        | Fault::AnswersOfferWith(_)
+        | Fault::WrongAcceptKey => {
             return stall(peer.tcp).await;
         }
         Fault::NeverAnswersClose | Fault::CloseThenStall => return stall(peer.tcp).await,
@@ -209,7 +216,7 @@ async fn misbehave(fault: Fault, tcp: &mut TcpStream) -> io::Result<()> {
     let close = |code| frame(CLOSE, close_payload(code, ""));
     let wire = match fault {
         Fault::MaskedFrame => vec![TEXT, 0x81, 1, 2, 3, 4, b'a'],
-        Fault::ReservedBit => frame(0xC1, "compressed?"),
+        Fault::ReservedBit(bit) => frame(TEXT | bit, "reserved"),
         Fault::ReservedOpcode => frame(0x83, "what?"),
         Fault::InvalidText => frame(TEXT, [b'a', 0xFF]),
         Fault::OversizeLength => [&[BINARY, 127][..], &((1_u64 << 63) - 1).to_be_bytes()].concat(),
@@ -223,6 +230,11 @@ async fn misbehave(fault: Fault, tcp: &mut TcpStream) -> io::Result<()> {
         Fault::FragmentsBetweenPings => {
             [frame(0x01, "a"), frame(PING, "1"), frame(0x00, "b"), frame(PING, "2"), frame(0x80, "c"), close(1000)]
                 .concat()
+        }
+        Fault::Compresses(case) => {
+            let frames = case.frames().into_iter().map(|(first, payload)| frame(first, payload));
+            let end = if case.outcome().1.is_none() { close(1000) } else { vec![] };
+            frames.chain([end]).collect::<Vec<_>>().concat()
         }
         Fault::CloseWithoutCode => frame(CLOSE, []),
         Fault::CloseWithBadCode => close(1006),

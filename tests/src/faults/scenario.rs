@@ -6,7 +6,7 @@ use crate::{
     probe::{Config, Failure, Message, Probe, case},
 };
 use std::time::{Duration, Instant};
-use test_peer::Authority;
+use test_peer::{Authority, CompressionCase, INVALID_ANSWERS};
 use tokio::time::sleep;
 
 /// Short limits, so that each fault ends soon, and long enough for a loaded machine.
@@ -46,12 +46,29 @@ pub struct Scenario {
     code: Option<u16>,
 }
 
-/// All of them.
+/// All of them for a guest without compression.
 pub fn scenarios() -> impl Iterator<Item = Scenario> {
     OUTCOMES.into_iter().map(|(fault, act, seen, code)| Scenario { fault, act, seen, code })
 }
 
-const OUTCOMES: [(Fault, Act, &str, Option<u16>); 48] = [
+/// All of them for a guest with compression.
+pub fn compression_scenarios() -> impl Iterator<Item = Scenario> {
+    let answers = INVALID_ANSWERS.into_iter().map(|answer| (AnswersOfferWith(answer), "protocol-error", None));
+    let cases = CompressionCase::ALL.into_iter().map(|case| {
+        let (texts, code) = case.outcome();
+        let seen = match (texts.len(), code) {
+            (0, Some(1009)) => "open invalid-message connection-closed",
+            (0, Some(_)) => "open protocol-error connection-closed",
+            (_, Some(_)) => "open text protocol-error connection-closed",
+            (1, None) => "open text close-1000 connection-closed",
+            (_, None) => "open texts close-1000 connection-closed",
+        };
+        (Compresses(case), seen, code.or(Some(1000)))
+    });
+    answers.chain(cases).map(|(fault, seen, code)| Scenario { fault, act: Listen, seen, code })
+}
+
+const OUTCOMES: [(Fault, Act, &str, Option<u16>); 50] = [
     (RefusesTcp, Listen, "connection-failed", None),
     (EndsBeforeHandshake, Listen, "connection-failed", None),
     (StallsBeforeHandshake, Listen, "timeout", None),
@@ -77,7 +94,9 @@ const OUTCOMES: [(Fault, Act, &str, Option<u16>); 48] = [
     (StallsAfterHandshake, Listen, "open timeout connection-closed", Some(1011)),
     (AnswersByteByByte, Listen, "open text close-1005 connection-closed", None),
     (MaskedFrame, Listen, "open protocol-error connection-closed", Some(1002)),
-    (ReservedBit, Listen, "open protocol-error connection-closed", Some(1002)),
+    (ReservedBit(0x40), Listen, "open protocol-error connection-closed", Some(1002)),
+    (ReservedBit(0x20), Listen, "open protocol-error connection-closed", Some(1002)),
+    (ReservedBit(0x10), Listen, "open protocol-error connection-closed", Some(1002)),
     (ReservedOpcode, Listen, "open protocol-error connection-closed", Some(1002)),
     (InvalidText, Listen, "open protocol-error connection-closed", Some(1007)),
     (OversizeLength, Listen, "open invalid-message connection-closed", Some(1009)),
