@@ -226,6 +226,8 @@ proptest! {
                             fragments.clear();
                         }
                     }
+                    // A message of 512 frames takes longer.
+                    None if reader.is_turn_over() => reader.begin_turn(),
                     // Whole from here on, with what was handed out before.
                     None if reader.is_stopped() => {
                         reader.claim_whole(fragments.drain(..).map(|fragment| fragment.payload));
