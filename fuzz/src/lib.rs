@@ -9,9 +9,11 @@ mod handshake;
 mod payload;
 mod peer;
 mod reference;
+mod request;
 
 pub use config::config;
 pub use deflate::deflate;
 pub use frames::frames;
 pub use handshake::handshake;
 pub use payload::payload;
+pub use request::request;

@@ -6,12 +6,13 @@ use std::path::Path;
 #[test]
 fn what_is_kept_is_fine() {
     type Target = fn(&[u8]);
-    let targets: [(_, Target); 5] = [
+    let targets: [(_, Target); 6] = [
         ("frames", fuzz::frames),
         ("config", fuzz::config),
         ("deflate", fuzz::deflate),
         ("handshake", fuzz::handshake),
         ("payload", fuzz::payload),
+        ("request", fuzz::request),
     ];
     for (name, target) in targets {
         let mut count = 0;
