@@ -1,4 +1,7 @@
-//! A decoder of frames to hold the product's against: all bytes at once, as plain as RFC 6455 section 5 has it.
+//! A decoder of frames to hold the product's against: all bytes at once, as plain as RFC 6455 section 5 has it, and RFC 7692
+//! section 6.
+
+use crate::inflate::{Inflated, inflate};
 
 /// A message, or a control frame: its opcode and its payload.
 pub type Frame = (u8, Vec<u8>);
@@ -12,6 +15,9 @@ pub struct Stream {
     pub end: End,
     /// How many bytes come after the end.
     pub rest: usize,
+    /// The end is within a compressed message. It is inflated here once it is whole, and the product may find it invalid or too
+    /// large before that.
+    pub within_compressed: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
@@ -22,6 +28,33 @@ pub enum End {
     Closed,
     /// The rules are broken, or a message is too large: the close code that says so.
     Broken(u16),
+    /// A compressed message is too large, and its beginning is not valid either: 1009 or 1007.
+    TooLargeOrInvalid,
+}
+
+/// What was agreed on about compression.
+#[derive(Debug, Clone, Copy)]
+pub struct Compression {
+    /// Messages may refer to those before.
+    pub takeover: bool,
+}
+
+/// A message that has begun.
+#[derive(Default)]
+struct Partial {
+    kind: u8,
+    data: Vec<u8>,
+    is_compressed: bool,
+}
+
+/// What the frames so far leave behind.
+struct Decoder {
+    masked: bool,
+    largest: usize,
+    compression: Option<Compression>,
+    partial: Option<Partial>,
+    /// The messages that compressed ones may refer to.
+    before: Vec<u8>,
 }
 
 pub const TEXT: u8 = 1;
@@ -32,6 +65,8 @@ pub const PONG: u8 = 10;
 
 const PROTOCOL: End = End::Broken(1002);
 const NOT_UTF8: End = End::Broken(1007);
+/// Invalid compressed data.
+const INVALID: End = End::Broken(1007);
 const TOO_LARGE: End = End::Broken(1009);
 
 /// Whether a close frame may carry this code, in either direction.
@@ -40,11 +75,16 @@ pub fn is_close_code(code: u16) -> bool {
 }
 
 /// Decodes what one end sent: masked or not, with messages of at most so many bytes.
-pub fn decode(mut wire: &[u8], masked: bool, largest: usize) -> Stream {
+pub fn decode(wire: &[u8], masked: bool, largest: usize) -> Stream {
+    decode_compressed(wire, masked, largest, None)
+}
+
+/// [`decode`] where compression may have been negotiated.
+pub fn decode_compressed(mut wire: &[u8], masked: bool, largest: usize, compression: Option<Compression>) -> Stream {
+    let mut decoder = Decoder { masked, largest, compression, partial: None, before: Vec::new() };
     let mut messages = Vec::new();
-    let mut partial = None;
     let end = loop {
-        match frame(&mut wire, masked, largest, &mut partial) {
+        match decoder.frame(&mut wire) {
             Ok(None) => {}
             Ok(Some(message)) => {
                 messages.push(message);
@@ -55,62 +95,85 @@ pub fn decode(mut wire: &[u8], masked: bool, largest: usize) -> Stream {
             Err(end) => break end,
         }
     };
-    Stream { messages, end, rest: wire.len() }
+    let within_compressed = decoder.partial.is_some_and(|partial| partial.is_compressed);
+    Stream { messages, end, rest: wire.len(), within_compressed }
 }
 
-/// Takes a frame off the wire; gives the message that it ends. Of a frame that is not whole, the header, and the text so
-/// far, may be wrong already.
-fn frame(wire: &mut &[u8], masked: bool, largest: usize, partial: &mut Option<Frame>) -> Result<Option<Frame>, End> {
-    let header = header(wire, masked)?;
-    let rest = &wire[header.size..];
-    let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-    let is_whole = rest.len() >= length;
-    let (payload, rest) = rest.split_at(length.min(rest.len()));
-    let mut payload = payload.to_vec();
-    if masked {
-        payload.iter_mut().zip(header.key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
-    }
-    if header.opcode >= CLOSE {
+impl Decoder {
+    /// Takes a frame off the wire; gives the message that it ends. Of a frame that is not whole, the header, and the text so
+    /// far, may be wrong already.
+    fn frame(&mut self, wire: &mut &[u8]) -> Result<Option<Frame>, End> {
+        let header = header(wire, self.masked, self.compression.is_some())?;
+        let rest = &wire[header.size..];
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        let is_whole = rest.len() >= length;
+        let (payload, rest) = rest.split_at(length.min(rest.len()));
+        let mut payload = payload.to_vec();
+        if self.masked {
+            payload.iter_mut().zip(header.key.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+        }
+        if header.opcode >= CLOSE {
+            if !is_whole {
+                return Err(End::Cut);
+            }
+            if header.opcode == CLOSE {
+                check_close(&payload)?;
+            }
+            *wire = rest;
+            return Ok(Some((header.opcode, payload)));
+        }
+        if (header.opcode == 0) != self.partial.is_some() {
+            return Err(PROTOCOL);
+        }
+        let partial = self.partial.get_or_insert(Partial {
+            kind: header.opcode,
+            data: Vec::new(),
+            is_compressed: header.is_compressed,
+        });
+        if !partial.is_compressed && partial.data.len().saturating_add(length) > self.largest {
+            return Err(TOO_LARGE);
+        }
+        partial.data.extend(payload);
+        if partial.kind == TEXT && !partial.is_compressed && !is_text(&partial.data, is_whole && header.is_final) {
+            return Err(NOT_UTF8);
+        }
         if !is_whole {
             return Err(End::Cut);
         }
-        if header.opcode == CLOSE {
-            check_close(&payload)?;
-        }
         *wire = rest;
-        return Ok(Some((header.opcode, payload)));
+        match self.partial.take_if(|_| header.is_final) {
+            Some(whole) if whole.is_compressed => self.inflate(whole).map(Some),
+            whole => Ok(whole.map(|whole| (whole.kind, whole.data))),
+        }
     }
-    if (header.opcode == 0) != partial.is_some() {
-        return Err(PROTOCOL);
+
+    fn inflate(&mut self, Partial { kind, data, .. }: Partial) -> Result<Frame, End> {
+        match inflate(&self.before, &data, self.largest) {
+            Inflated::TooLarge(data) if kind == TEXT && !is_text(&data, false) => Err(End::TooLargeOrInvalid),
+            Inflated::TooLarge(_) => Err(TOO_LARGE),
+            Inflated::TooLargeOrInvalid => Err(End::TooLargeOrInvalid),
+            Inflated::Invalid => Err(INVALID),
+            Inflated::Data(data) if kind == TEXT && !is_text(&data, true) => Err(NOT_UTF8),
+            Inflated::Data(data) => {
+                if self.compression.is_some_and(|compression| compression.takeover) {
+                    self.before.extend(&data);
+                }
+                Ok((kind, data))
+            }
+        }
     }
-    let (kind, mut data) = partial.take().unwrap_or((header.opcode, Vec::new()));
-    if data.len().saturating_add(length) > largest {
-        return Err(TOO_LARGE);
-    }
-    data.extend(payload);
-    if kind == TEXT && !is_text(&data, is_whole && header.is_final) {
-        return Err(NOT_UTF8);
-    }
-    if !is_whole {
-        return Err(End::Cut);
-    }
-    *wire = rest;
-    if header.is_final {
-        return Ok(Some((kind, data)));
-    }
-    *partial = Some((kind, data));
-    Ok(None)
 }
 
 struct Header {
     is_final: bool,
+    is_compressed: bool,
     opcode: u8,
     length: u64,
     key: [u8; 4],
     size: usize,
 }
 
-fn header(wire: &[u8], masked: bool) -> Result<Header, End> {
+fn header(wire: &[u8], masked: bool, compression: bool) -> Result<Header, End> {
     let [first, second, ..] = *wire else { return Err(End::Cut) };
     let part = |at: usize, length: usize| wire.get(at..at + length).ok_or(End::Cut);
     let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
@@ -125,14 +188,15 @@ fn header(wire: &[u8], masked: bool) -> Result<Header, End> {
         key.copy_from_slice(part(size, 4)?);
         size += 4;
     }
-    let (is_final, opcode) = (first & 0x80 != 0, first & 0x0F);
-    let is_good = first & 0x70 == 0
+    let (is_final, is_compressed, opcode) = (first & 0x80 != 0, first & 0x40 != 0, first & 0x0F);
+    let is_good = first & 0x30 == 0
+        && (!is_compressed || compression && matches!(opcode, TEXT | BINARY))
         && matches!(opcode, 0..=2 | 8..=10)
         && is_masked == masked
         && length >= least
         && length >> 63 == 0
         && (opcode < CLOSE || length <= 125 && is_final);
-    if is_good { Ok(Header { is_final, opcode, length, key, size }) } else { Err(PROTOCOL) }
+    if is_good { Ok(Header { is_final, is_compressed, opcode, length, key, size }) } else { Err(PROTOCOL) }
 }
 
 fn is_text(data: &[u8], whole: bool) -> bool {

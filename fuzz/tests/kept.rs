@@ -6,11 +6,12 @@ use std::path::Path;
 #[test]
 fn what_is_kept_is_fine() {
     type Target = fn(&[u8]);
-    let targets: [(_, Target); 6] = [
+    let targets: [(_, Target); 7] = [
         ("frames", fuzz::frames),
         ("config", fuzz::config),
         ("deflate", fuzz::deflate),
         ("handshake", fuzz::handshake),
+        ("messages", fuzz::messages),
         ("payload", fuzz::payload),
         ("request", fuzz::request),
     ];
