@@ -1,12 +1,13 @@
 //! The contenders, and how each is started.
 
 use crate::{
-    guest_path,
+    built, guest_path,
     process::{Place, Process, Processors},
     program_path, transport_path,
 };
-use anyhow::{Context, Result};
-use std::{path::Path, process::Command};
+use anyhow::{Context, Result, bail};
+use std::{io::Write, path::Path, process::Command};
+use tempfile::NamedTempFile;
 
 /// A contender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +30,18 @@ pub(crate) enum Contender {
     InGuest,
     /// TCP without WebSockets, and without anything between.
     Tcp,
+    /// A guest under `serve` that sends the same message to all clients.
+    Broadcast,
+    /// The same with a message for each that differs from the others.
+    Copies,
+    /// Clients that compress: of this project's core, and of others.
+    CoreCompressed,
+    Sockudo,
+    Ws,
+    PythonWebsockets,
+    /// Clients and servers of the core, without a guest.
+    CoreClients,
+    CoreServer,
     /// A relay that forwards bytes.
     Relay,
     /// A transport module in the program that forwards bytes, and one that inverts their bits.
@@ -49,6 +62,14 @@ impl Contender {
             Contender::TokioWebsockets => "tokio-websockets",
             Contender::InGuest => "tungstenite in the guest",
             Contender::Tcp => "TCP",
+            Contender::Broadcast => "serve, one message for all",
+            Contender::Copies => "serve, a message for each",
+            Contender::CoreCompressed => "the core",
+            Contender::Sockudo => "sockudo-ws",
+            Contender::Ws => "ws for Node.js",
+            Contender::PythonWebsockets => "websockets for Python",
+            Contender::CoreClients => "clients of the core",
+            Contender::CoreServer => "server of the core",
             Contender::Relay => "TCP relay",
             Contender::PlainTransport => "plain transport",
             Contender::ReversingTransport => "reversing transport",
@@ -76,10 +97,18 @@ impl Contender {
             Contender::FastWebsockets => native("fastwebsockets"),
             Contender::TokioWebsockets => native("tokio-websockets"),
             Contender::Tcp => native("raw"),
+            Contender::CoreCompressed => native("core-compressed"),
+            Contender::Sockudo => native("sockudo-ws"),
             // The contender is between this client and its server.
             Contender::Relay | Contender::PlainTransport | Contender::ReversingTransport => {
                 Process::own(processors, Place::Peer, &["native", "raw"])
             }
+            Contender::Broadcast
+            | Contender::Copies
+            | Contender::Ws
+            | Contender::PythonWebsockets
+            | Contender::CoreClients
+            | Contender::CoreServer => bail!("{} is started with arguments", self.name()),
         }
     }
 }
@@ -103,4 +132,32 @@ pub(crate) fn between(contender: Contender, processors: Processors, remote: &str
     let line = process.line()?;
     let address = line.strip_prefix("listening on ").with_context(|| format!("{line:?} is not an address"))?;
     Ok(Some((process, address.to_owned())))
+}
+
+/// A guest under `serve` that sends each message to all its clients, and its URL. The file is there as long as the program.
+pub(crate) fn broadcaster(processors: Processors, options: &[&str]) -> Result<(Process, String, NamedTempFile)> {
+    let mut file = tempfile::Builder::new().suffix(".wasm").tempfile()?;
+    file.write_all(&wat::parse_str(include_str!("broadcast.wat"))?)?;
+    let mut program = Command::new(program_path()?);
+    program.args(["serve", "--listen", "127.0.0.1:0", "--max-connections", "6000"]).args(options).arg(file.path());
+    let mut process = Process::start(processors, Place::Measured, &mut program)?;
+    let line = process.line()?;
+    let address = line.strip_prefix("listening on http://").with_context(|| format!("{line:?} is not an address"))?;
+    let url = format!("ws://{address}");
+    Ok((process, url, file))
+}
+
+/// A client that compresses; `None` if it is not installed. `texts` is a JSON file with the text of each size.
+pub(crate) fn compressing(contender: Contender, processors: Processors, texts: &Path) -> Result<Option<Process>> {
+    let (program, script, package) = match contender {
+        Contender::Ws => ("node", "ws.cjs", "node_modules"),
+        Contender::PythonWebsockets => ("python3", "websockets_client.py", "python"),
+        other => return other.start(processors, texts).map(Some),
+    };
+    let Ok(packages) = built(&format!("../peers/{package}")) else {
+        eprintln!("skipped: {} is not installed; run scripts/peers", contender.name());
+        return Ok(None);
+    };
+    let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/clients")).join(script);
+    Process::start(processors, Place::Measured, Command::new(program).arg(script).arg(packages).arg(texts)).map(Some)
 }

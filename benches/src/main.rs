@@ -3,6 +3,7 @@
 
 mod chart;
 mod contenders;
+mod endpoints;
 mod host;
 mod native;
 mod plan;
@@ -66,6 +67,8 @@ fn command() -> Command {
             hidden("batch"),
             with("native", "client"),
             with("relay", "remote"),
+            with("core-clients", "settings"),
+            with("core-server", "settings"),
         ])
 }
 
@@ -82,6 +85,8 @@ fn main() -> Result<()> {
         Some(("sockets", _)) => host::sockets(),
         Some(("batch", _)) => host::batch(),
         Some(("native", matches)) => native::run(&argument(matches, "client")?),
+        Some(("core-clients", matches)) => endpoints::clients(&argument(matches, "settings")?),
+        Some(("core-server", matches)) => endpoints::server(&argument(matches, "settings")?),
         Some(("relay", matches)) => relay::run(&argument(matches, "remote")?),
         _ => bench(&matches),
     }
@@ -90,9 +95,9 @@ fn main() -> Result<()> {
 fn bench(matches: &ArgMatches) -> Result<()> {
     let rounds = matches.get_one::<u16>("rounds").map_or(1, |rounds| usize::from(*rounds));
     let extent = if matches.get_flag("quick") {
-        Extent { rounds: 1, repeats: 1, divisor: 50, held: [20, 50] }
+        Extent { rounds: 1, repeats: 1, divisor: 50, held: [20, 50], idle: 50 }
     } else {
-        Extent { rounds, repeats: 3, divisor: 1, held: [1000, 5000] }
+        Extent { rounds, repeats: 3, divisor: 1, held: [1000, 5000], idle: 10_000 }
     };
     let processors = Processors::find(!matches.get_flag("together"))?;
     let mut report = Report { processors_apart: processors.are_apart(), rounds: extent.rounds, ..Report::default() };
@@ -105,6 +110,17 @@ fn bench(matches: &ArgMatches) -> Result<()> {
     for case in plan::transports().iter().filter(|case| format!("transports: {}", case.name()).contains(only)) {
         eprintln!("transports: {}", case.name());
         report.transports.extend(run.relay(case)?);
+    }
+    if "compressed".contains(only) {
+        report.compressed = run.compressed(&plan::compressed())?;
+    }
+    if "broadcast".contains(only) {
+        eprintln!("broadcast");
+        report.websockets.extend(run.broadcast()?);
+    }
+    if "idle".contains(only) {
+        eprintln!("idle");
+        report.figures.extend(run.idle()?);
     }
     if "setting up".contains(only) {
         eprintln!("setting up");

@@ -1,8 +1,8 @@
 //! The cases, their contenders, and the number of messages.
 
 use crate::contenders::Contender::{
-    self, FastWebsockets, Guest, GuestBatches, InGuest, Instances, Native, NativeBursts, NativeRing, PlainTransport,
-    Relay, ReversingTransport, Tcp, TokioWebsockets,
+    self, CoreCompressed, FastWebsockets, Guest, GuestBatches, InGuest, Instances, Native, NativeBursts, NativeRing,
+    PlainTransport, PythonWebsockets, Relay, ReversingTransport, Sockudo, Tcp, TokioWebsockets, Ws,
 };
 use bench_exchange::Mode;
 
@@ -84,6 +84,22 @@ pub(crate) fn websockets() -> Vec<Case> {
         cases.push(Case { mode: Mode::PingPong, size: 64, count: 51_200, connections, tls: false, contenders });
     }
     cases
+}
+
+/// Compressed text over WebSockets.
+pub(crate) fn compressed() -> Vec<Case> {
+    let counts = [
+        (Mode::PingPong, KIB, 3000),
+        (Mode::PingPong, 64 * KIB, 150),
+        (Mode::Up, KIB, 8000),
+        (Mode::Up, 64 * KIB, 300),
+        (Mode::Down, KIB, 8000),
+        (Mode::Down, 64 * KIB, 300),
+    ];
+    let contenders = vec![CoreCompressed, Sockudo, Ws, PythonWebsockets];
+    let case =
+        |(mode, size, count)| Case { mode, size, count, connections: 1, tls: false, contenders: contenders.clone() };
+    counts.map(case).into()
 }
 
 /// Everything over transports.

@@ -17,6 +17,8 @@ pub(crate) struct Row {
     /// Percentiles of round trips, in nanoseconds, if each was timed.
     pub(crate) p50: Vec<f64>,
     pub(crate) p99: Vec<f64>,
+    /// Bytes on the wire for a message, both ways together, if they were counted.
+    pub(crate) wire: Vec<f64>,
 }
 
 /// A figure that is measured once.
@@ -44,6 +46,8 @@ pub(crate) struct Report {
     pub(crate) rounds: usize,
     /// Over WebSockets, and of setting up.
     pub(crate) websockets: Vec<Row>,
+    /// Of compressed text.
+    pub(crate) compressed: Vec<Row>,
     /// Through relays and transports.
     pub(crate) transports: Vec<Row>,
     pub(crate) figures: Vec<Figure>,
@@ -57,7 +61,7 @@ impl Serialize for Contender {
 
 impl Row {
     pub(crate) fn new(case: String, contender: Contender) -> Row {
-        Row { case, contender, nanos: Vec::new(), cpu: Vec::new(), p50: Vec::new(), p99: Vec::new() }
+        Row { case, contender, nanos: Vec::new(), cpu: Vec::new(), p50: Vec::new(), p99: Vec::new(), wire: Vec::new() }
     }
 
     /// Adds a round with `count` units.
@@ -109,6 +113,7 @@ impl Report {
         );
         table(&mut text, "WebSockets", &self.websockets, Contender::Native);
         table(&mut text, "Transports", &self.transports, Contender::Relay);
+        compression(&mut text, &self.compressed);
         let _ = writeln!(text, "## Figures\n\n| what | who | |\n| --- | --- | ---: |");
         for Figure { case, contender, value, unit } in &self.figures {
             let value = match unit {
@@ -150,6 +155,29 @@ fn table(text: &mut String, title: &str, rows: &[Row], baseline: Contender) {
             shown(median(&row.cpu), micros),
         );
         case = &row.case;
+    }
+    let _ = writeln!(text);
+}
+
+fn compression(text: &mut String, rows: &[Row]) {
+    let _ = writeln!(
+        text,
+        "## Compression\n\n| case | who | per second | ± | the core × this | CPU each | bytes on the wire each |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: |"
+    );
+    for row in rows {
+        let core = rows.iter().find(|other| other.case == row.case && other.contender == Contender::CoreCompressed);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            row.case,
+            row.contender.name(),
+            shown(median(&row.nanos), |nanos| format!("{:.0}", 1e9 / nanos)),
+            shown(spread(&row.nanos), |share| format!("{:.0} %", share * 100.0)),
+            shown(core.and_then(|core| core.speed(row)), |ratio| format!("{ratio:.2}")),
+            shown(median(&row.cpu), micros),
+            shown(median(&row.wire), |bytes| format!("{bytes:.0}")),
+        );
     }
     let _ = writeln!(text);
 }

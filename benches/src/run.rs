@@ -2,7 +2,8 @@
 //! affects all of them.
 
 use crate::{
-    contenders::{Contender, between},
+    contenders::{Contender, between, broadcaster, compressing},
+    endpoints::{COUNTED, json},
     plan::Case,
     process::{Measured, Place, Process, Processors},
     report::{Figure, Row, Unit},
@@ -23,6 +24,8 @@ pub(crate) struct Extent {
     pub(crate) divisor: u64,
     /// How many idle connections, and instances, the memory is measured for.
     pub(crate) held: [usize; 2],
+    /// The same for connections with and without compression.
+    pub(crate) idle: usize,
 }
 
 pub(crate) struct Run {
@@ -170,6 +173,92 @@ impl Run {
                 });
                 process.go()?;
             }
+        }
+        Ok(figures)
+    }
+
+    /// The cost of a message that a guest sends to many clients: the same for all, or one for each.
+    pub(crate) fn broadcast(&mut self) -> Result<Vec<Row>> {
+        let (connections, count) = (self.extent.held[0], (50 / self.extent.divisor).max(1));
+        let mut all = Vec::new();
+        for (name, settings, options) in [("", "", &[][..]), (", compressed", "compress=true", &["--compress", "true"])]
+        {
+            let case = format!("broadcast to {connections}, 1 KiB{name}");
+            let mut rows = [Contender::Copies, Contender::Broadcast].map(|who| Row::new(case.clone(), who));
+            for _ in 0..self.rounds(&case) {
+                for row in &mut rows {
+                    let (server, url, _file) = broadcaster(self.processors, options)?;
+                    let mut clients = Process::own(self.processors, Place::Peer, &["core-clients", settings])?;
+                    let differ = row.contender == Contender::Copies;
+                    let job = Job::Broadcast { target: plain(&url), size: 1024, count, connections, differ };
+                    row.add(&clients.measure(&job, Some(&server))?, count * connections as u64);
+                }
+            }
+            all.extend(rows);
+        }
+        Ok(all)
+    }
+
+    /// Clients that exchange compressed text with a server of the core.
+    pub(crate) fn compressed(&mut self, cases: &[Case]) -> Result<Vec<Row>> {
+        let mut server = Process::own(self.processors, Place::Peer, &["core-server", "compress=true"])?;
+        let address = server.line()?;
+        let texts: BTreeMap<_, _> = cases.iter().map(|case| (case.size, json(case.size))).collect();
+        let mut file = tempfile::NamedTempFile::new()?;
+        serde_json::to_writer(&mut file, &texts)?;
+        let mut processes = BTreeMap::new();
+        for who in cases.iter().flat_map(|case| &case.contenders) {
+            if !processes.contains_key(who) {
+                processes.insert(*who, compressing(*who, self.processors, file.path())?);
+            }
+        }
+        let mut all = Vec::new();
+        for case in cases {
+            let name = format!("{}, compressed", case.name());
+            eprintln!("{name}");
+            let installed = case.contenders.iter().filter(|who| processes.get(who).is_some_and(Option::is_some));
+            let mut rows: Vec<_> = installed.map(|who| Row::new(name.clone(), *who)).collect();
+            for _ in 0..self.extent.rounds {
+                for row in &mut rows {
+                    let Some(Some(process)) = processes.get_mut(&row.contender) else { continue };
+                    let (mode, size, count) = (case.mode, case.size, self.messages(case));
+                    let mut exchange = |count| {
+                        let target = plain(&format!("{address}{}{COUNTED}", mode.path(size, count)));
+                        let job = Job::Exchange { target, mode, size, count, connections: 1 };
+                        let measured = process.measure(&job, None).with_context(|| row.contender.name())?;
+                        // Sent by the server when the connection is closed.
+                        Ok::<_, anyhow::Error>((measured, server.line()?.parse::<u64>()?))
+                    };
+                    exchange((count / 10).max(1))?;
+                    let (measured, bytes) = exchange(count)?;
+                    row.add(&measured, count);
+                    row.wire.push(bytes as f64 / count as f64);
+                }
+            }
+            all.extend(rows);
+        }
+        Ok(all)
+    }
+
+    /// The resident memory of idle connections that have exchanged a few messages: without compression, with it, and with
+    /// context takeover.
+    pub(crate) fn idle(&mut self) -> Result<Vec<Figure>> {
+        let mut figures = Vec::new();
+        for (name, settings) in targets::IDLE {
+            let mut server = Process::own(self.processors, Place::Peer, &["core-server", settings])?;
+            let target = plain(&server.line()?);
+            let mut clients = Process::own(self.processors, Place::Measured, &["core-clients", settings])?;
+            let hold = |connections| Job::Hold { target: target.clone(), size: 1024, connections };
+            clients.measure(&hold(1), None)?;
+            let before = [clients.resident()?, server.resident()?];
+            clients.prepare(&hold(self.extent.idle))?;
+            let held = [clients.resident()?, server.resident()?];
+            for (index, contender) in [Contender::CoreClients, Contender::CoreServer].into_iter().enumerate() {
+                let value = held[index].saturating_sub(before[index]) as f64 / self.extent.idle as f64;
+                let case = format!("an idle connection {name}, of {}", self.extent.idle);
+                figures.push(Figure { case, contender, value, unit: Unit::Bytes });
+            }
+            clients.go()?;
         }
         Ok(figures)
     }

@@ -1,7 +1,10 @@
 //! The performance targets for guests, checked after each run.
 
 use crate::{
-    contenders::Contender::{self, Guest, InGuest, Instances, Native, NativeBursts},
+    contenders::Contender::{
+        self, Broadcast, Copies, CoreClients, CoreCompressed, CoreServer, Guest, InGuest, Instances, Native,
+        NativeBursts,
+    },
     report::{Report, Row, median},
 };
 use std::fmt;
@@ -39,8 +42,12 @@ const SPEED: [(&str, Contender, Contender, f64); 13] = [
 ];
 
 /// Processor time relative to another contender: at most this.
-const COST: [(&str, Contender, Contender, f64); 2] =
-    [("ping-pong, 64 B", Guest, Native, 1.1), ("ping-pong, 1 KiB", Guest, Native, 1.1)];
+const COST: [(&str, Contender, Contender, f64); 4] = [
+    ("ping-pong, 64 B", Guest, Native, 1.1),
+    ("ping-pong, 1 KiB", Guest, Native, 1.1),
+    ("broadcast to 1000, 1 KiB", Broadcast, Copies, 1.0),
+    ("broadcast to 1000, 1 KiB, compressed", Broadcast, Copies, 0.5),
+];
 
 /// Microseconds, at most.
 const TIME: [(&str, Contender, f64); 1] = [("instantiate and call", Instances, 25.0)];
@@ -48,6 +55,16 @@ const TIME: [(&str, Contender, f64); 1] = [("instantiate and call", Instances, 2
 /// KiB of resident memory, at most.
 const MEMORY: [(&str, Contender, f64); 2] =
     [("an idle connection", Guest, 8.0), ("an instance that waits in receive", Instances, 80.0)];
+
+/// Idle connections, and their settings. The first has no compression.
+pub(crate) const IDLE: [(&str, &str); 3] = [
+    ("without compression", ""),
+    ("with compression", "compress=true"),
+    ("with context takeover", "compress=true,compress-takeover=true"),
+];
+
+/// Resident memory of an idle connection with compression, relative to one without: at most this.
+const IDLE_MEMORY: f64 = 1.1;
 
 #[derive(Clone, Copy)]
 enum Bound {
@@ -99,5 +116,23 @@ pub(crate) fn judge(report: &Report) -> Vec<Judged> {
             report.figures.iter().filter(move |figure| figure.contender == *who && figure.case.starts_with(*case));
         figures.map(|figure| Judged::new(figure.case.clone(), Bound::AtMost(*most), figure.value / 1024.0, " KiB"))
     });
-    speeds.chain(costs).chain(times).chain(memory).collect()
+    let others = report.compressed.iter().filter(|row| row.contender != CoreCompressed);
+    let compressed = others.filter_map(|other| {
+        let mut rows = report.compressed.iter();
+        let core = rows.find(|row| row.case == other.case && row.contender == CoreCompressed)?;
+        let what = format!("{}: speed of the core relative to {}", other.case, other.contender.name());
+        Some(Judged::new(what, Bound::AtLeast(1.0), core.speed(other)?, ""))
+    });
+    let [(without, _), (with, _), _] = IDLE;
+    let idle = [CoreClients, CoreServer].into_iter().filter_map(|who| {
+        let value = |name: &str| {
+            let mut figures = report.figures.iter().filter(|figure| figure.contender == who);
+            figures
+                .find(|figure| figure.case.starts_with(&format!("an idle connection {name},")))
+                .map(|figure| figure.value)
+        };
+        let what = format!("an idle connection {with}, {}: memory relative to one {without}", who.name());
+        Some(Judged::new(what, Bound::AtMost(IDLE_MEMORY), value(with)? / value(without)?, ""))
+    });
+    speeds.chain(compressed).chain(costs).chain(times).chain(memory).chain(idle).collect()
 }

@@ -52,6 +52,19 @@ pub enum Job {
         /// How many connections.
         connections: usize,
     },
+    /// Have a server send messages to all connections, each when all have received the last one.
+    Broadcast {
+        /// Where to.
+        target: Target,
+        /// Bytes of each message.
+        size: usize,
+        /// How many messages.
+        count: u64,
+        /// How many connections receive each.
+        connections: usize,
+        /// Whether each copy of a message differs from the others.
+        differ: bool,
+    },
     /// Start and end an instance.
     Start {
         /// How often, one after the other.

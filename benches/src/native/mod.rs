@@ -1,5 +1,6 @@
 //! Clients without WebAssembly, each in the style of its library.
 
+mod compressed;
 mod fastwebsockets;
 mod raw;
 mod tokio_websockets;
@@ -21,8 +22,16 @@ use tokio_util::either::Either;
 type Stream = Either<TcpStream, TlsStream<TcpStream>>;
 
 /// The names of the clients.
-pub(crate) const NAMES: [&str; 6] =
-    ["tungstenite", "tungstenite-ring", "tungstenite-bursts", "fastwebsockets", "tokio-websockets", "raw"];
+pub(crate) const NAMES: [&str; 8] = [
+    "tungstenite",
+    "tungstenite-ring",
+    "tungstenite-bursts",
+    "fastwebsockets",
+    "tokio-websockets",
+    "core-compressed",
+    "sockudo-ws",
+    "raw",
+];
 
 /// Does jobs as the client of this name.
 pub(crate) fn run(name: &str) -> Result<()> {
@@ -35,6 +44,8 @@ pub(crate) fn run(name: &str) -> Result<()> {
         "tungstenite-bursts" => jobs::<tungstenite::Bursts>(),
         "fastwebsockets" => jobs::<fastwebsockets::Socket>(),
         "tokio-websockets" => jobs::<tokio_websockets::Socket>(),
+        "core-compressed" => jobs::<compressed::Core>(),
+        "sockudo-ws" => jobs::<compressed::Sockudo>(),
         "raw" => jobs::<raw::Raw>(),
         _ => bail!("there is no client {name:?}; there are {}", NAMES.join(", ")),
     }
@@ -118,7 +129,7 @@ fn jobs<L: NativeLink>() -> Result<()> {
             drop(links);
             Ok(Sample::default())
         }
-        Job::Start { .. } => bail!("there is nothing to instantiate in a native client"),
+        other => bail!("this is for others: {other:?}"),
     })
 }
 
