@@ -132,7 +132,7 @@ guests: setup
 
 lint: setup ## check formatting, and run clippy with warnings denied
 	cargo fmt --all --check
-	cargo clippy $(HOST) --all-targets -- -D warnings
+	$(CLIPPY_BUILD) $(HOST) --all-targets
 	cargo clippy -p websocket-connection -- -D warnings # without the features that the tests of the workspace enable
 	for features in '' server ring native-roots aws-lc-rs,server; do \
 		cargo clippy -p websocket-connection --no-default-features --features "$$features" -- -D warnings || exit 1; \
