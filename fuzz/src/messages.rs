@@ -149,14 +149,16 @@ fn close(code: u16, reason: &str) -> Vec<u8> {
 
 /// Holds what the product read to what the plain decoder read.
 fn compare(messages: &[Frame], end: End, expected: &Stream) {
-    let is_early = expected.within_compressed && matches!(end, End::Broken(1007 | 1009));
-    if is_early && end != expected.end {
-        assert!(expected.messages.starts_with(messages), "{messages:?} instead of {:?}", expected.messages);
-        return;
-    }
-    assert_eq!(messages, expected.messages);
+    let Some(missing) = expected.messages.strip_prefix(messages) else {
+        panic!("{messages:?} instead of {:?}", expected.messages);
+    };
+    // The product finds a compressed message invalid or too large before the last frame of it, and before control frames
+    // between its frames.
+    let is_early = matches!(end, End::Broken(1007 | 1009)) && missing.iter().all(|(kind, _)| *kind > CLOSE);
+    assert!(missing.is_empty() || is_early, "{missing:?} is missing");
     match (end, expected.end) {
         (End::Broken(1007 | 1009), End::TooLargeOrInvalid) => {}
+        (End::Broken(1007 | 1009), _) if expected.within_compressed => {}
         (end, expected) => assert_eq!(end, expected),
     }
 }
