@@ -236,14 +236,15 @@ mod tests {
     }
 
     #[test]
-    fn a_head_full_of_subprotocols_is_checked_in_less_than_a_second() {
+    fn a_head_full_of_subprotocols_is_not_compared_name_by_name() {
         let names: Vec<_> = (0..100_000).map(|number| number.to_string()).collect();
         let (offer, repeated) = (names.join(","), names.join(",") + ",0");
         let start = Instant::now();
         assert_eq!(check(&request(&[("sec-websocket-protocol", Some(&offer))])).unwrap().subprotocols(), names);
         let rejection = check(&request(&[("sec-websocket-protocol", Some(&repeated))])).unwrap_err();
         assert_eq!(rejection, Rejection::Subprotocols);
-        assert!(start.elapsed().as_secs() == 0, "{:?}", start.elapsed());
+        // Comparing each name with each other one would take minutes.
+        assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     }
 
     #[test]
