@@ -179,6 +179,11 @@ fn compare_other(case: &Case, messages: &[Frame], end: End, are_frames_whole: bo
     let mut others = Vec::new();
     let outcome = reader.process_into(&mut BytesMut::from(&case.wire[..]), &mut others);
     let others: Vec<_> = others.into_iter().map(flat_other).collect();
+    // With context takeover, sockudo-ws takes an empty message after another one for invalid UTF-8.
+    let refuses_empty = outcome.is_err() && messages.get(others.len()).is_some_and(|(_, payload)| payload.is_empty());
+    if refuses_empty && messages.starts_with(&others) {
+        return;
+    }
     assert!(others.starts_with(messages), "{messages:?}, and sockudo-ws reads {others:?}");
     if matches!(end, End::Cut | End::Broken(1002)) {
         assert_eq!(others.len(), messages.len(), "sockudo-ws reads {others:?}");
