@@ -12,6 +12,7 @@ mod payload;
 mod peer;
 mod reference;
 mod request;
+mod streams;
 
 pub use config::config;
 pub use deflate::deflate;
@@ -20,3 +21,4 @@ pub use handshake::handshake;
 pub use messages::messages;
 pub use payload::payload;
 pub use request::request;
+pub use streams::streams;

@@ -53,7 +53,7 @@ impl Arbitrary<'_> for Case {
 }
 
 /// A byte for the length, and the payload; or 255, and a byte that is repeated as often as two more say.
-fn payload(data: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+pub fn payload(data: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     match data.arbitrary()? {
         u8::MAX => Ok(vec![data.arbitrary()?; data.arbitrary::<u16>()?.into()]),
         length => {
@@ -64,7 +64,7 @@ fn payload(data: &mut Unstructured<'_>) -> Result<Vec<u8>> {
 }
 
 /// The payload of a compressed message (RFC 7692 section 7.2.1), in blocks of which the last one may be final.
-fn deflated(payload: &[u8], is_final: bool) -> Vec<u8> {
+pub fn deflated(payload: &[u8], is_final: bool) -> Vec<u8> {
     let mut compressor = CompressorOxide::new(create_comp_flags_from_zip_params(6, 0, 0));
     let mut output = Vec::new();
     let flush = if is_final { TDEFLFlush::Finish } else { TDEFLFlush::Sync };

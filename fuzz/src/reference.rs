@@ -18,6 +18,10 @@ pub struct Stream {
     /// The end is within a compressed message. It is inflated here once it is whole, and the product may find it invalid or too
     /// large before that.
     pub within_compressed: bool,
+    /// Of each text and binary message, the payloads that its frames have on the wire, unmasked.
+    pub fragments: Vec<Vec<Vec<u8>>>,
+    /// The message that the end cuts short: its kind, and its bytes so far unless they are compressed.
+    pub cut: Option<(u8, Option<Vec<u8>>)>,
 }
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
@@ -40,11 +44,11 @@ pub struct Compression {
 }
 
 /// A message that has begun.
-#[derive(Default)]
 struct Partial {
     kind: u8,
     data: Vec<u8>,
     is_compressed: bool,
+    fragments: Vec<Vec<u8>>,
 }
 
 /// What the frames so far leave behind.
@@ -55,6 +59,9 @@ struct Decoder {
     partial: Option<Partial>,
     /// The messages that compressed ones may refer to.
     before: Vec<u8>,
+    fragments: Vec<Vec<Vec<u8>>>,
+    /// The kind of the compressed message that is whole, and invalid or too large.
+    failed: Option<u8>,
 }
 
 pub const TEXT: u8 = 1;
@@ -81,7 +88,15 @@ pub fn decode(wire: &[u8], masked: bool, largest: usize) -> Stream {
 
 /// [`decode`] where compression may have been negotiated.
 pub fn decode_compressed(mut wire: &[u8], masked: bool, largest: usize, compression: Option<Compression>) -> Stream {
-    let mut decoder = Decoder { masked, largest, compression, partial: None, before: Vec::new() };
+    let mut decoder = Decoder {
+        masked,
+        largest,
+        compression,
+        partial: None,
+        before: Vec::new(),
+        fragments: Vec::new(),
+        failed: None,
+    };
     let mut messages = Vec::new();
     let end = loop {
         match decoder.frame(&mut wire) {
@@ -95,8 +110,10 @@ pub fn decode_compressed(mut wire: &[u8], masked: bool, largest: usize, compress
             Err(end) => break end,
         }
     };
-    let within_compressed = decoder.partial.is_some_and(|partial| partial.is_compressed);
-    Stream { messages, end, rest: wire.len(), within_compressed }
+    let within_compressed = decoder.partial.as_ref().is_some_and(|partial| partial.is_compressed);
+    let partial = decoder.partial.map(|partial| (partial.kind, (!partial.is_compressed).then_some(partial.data)));
+    let cut = partial.or(decoder.failed.map(|kind| (kind, None)));
+    Stream { messages, end, rest: wire.len(), within_compressed, fragments: decoder.fragments, cut }
 }
 
 impl Decoder {
@@ -129,22 +146,28 @@ impl Decoder {
             kind: header.opcode,
             data: Vec::new(),
             is_compressed: header.is_compressed,
+            fragments: Vec::new(),
         });
         if !partial.is_compressed && partial.data.len().saturating_add(length) > self.largest {
             return Err(TOO_LARGE);
         }
-        partial.data.extend(payload);
+        partial.data.extend(&payload);
         if partial.kind == TEXT && !partial.is_compressed && !is_text(&partial.data, is_whole && header.is_final) {
             return Err(NOT_UTF8);
         }
         if !is_whole {
             return Err(End::Cut);
         }
+        partial.fragments.push(payload);
         *wire = rest;
-        match self.partial.take_if(|_| header.is_final) {
-            Some(whole) if whole.is_compressed => self.inflate(whole).map(Some),
-            whole => Ok(whole.map(|whole| (whole.kind, whole.data))),
+        let Some(mut whole) = self.partial.take_if(|_| header.is_final) else { return Ok(None) };
+        let (kind, fragments) = (whole.kind, std::mem::take(&mut whole.fragments));
+        let message = if whole.is_compressed { self.inflate(whole) } else { Ok((kind, whole.data)) };
+        match &message {
+            Ok(_) => self.fragments.push(fragments),
+            Err(_) => self.failed = Some(kind),
         }
+        message.map(Some)
     }
 
     fn inflate(&mut self, Partial { kind, data, .. }: Partial) -> Result<Frame, End> {

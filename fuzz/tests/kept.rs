@@ -6,7 +6,7 @@ use std::path::Path;
 #[test]
 fn what_is_kept_is_fine() {
     type Target = fn(&[u8]);
-    let targets: [(_, Target); 7] = [
+    let targets: [(_, Target); 8] = [
         ("frames", fuzz::frames),
         ("config", fuzz::config),
         ("deflate", fuzz::deflate),
@@ -14,6 +14,7 @@ fn what_is_kept_is_fine() {
         ("messages", fuzz::messages),
         ("payload", fuzz::payload),
         ("request", fuzz::request),
+        ("streams", fuzz::streams),
     ];
     for (name, target) in targets {
         let mut count = 0;
