@@ -166,6 +166,11 @@ fn compare(messages: &[Frame], end: End, expected: &Stream) {
 /// Holds what the product read to what the other library reads of the wire at once. It has other limits.
 fn compare_other(case: &Case, messages: &[Frame], end: End, are_frames_whole: bool) {
     let Some(compression) = case.compression else { return };
+    // With context takeover, sockudo-ws 3.1 inflates wrongly what follows an empty message.
+    let is_empty = |(kind, payload): &Frame| matches!(*kind, TEXT | BINARY) && payload.is_empty();
+    if compression.takeover && messages.iter().any(is_empty) {
+        return;
+    }
     let config = DeflateConfig {
         server_no_context_takeover: !compression.takeover,
         client_no_context_takeover: !compression.takeover,
@@ -179,11 +184,6 @@ fn compare_other(case: &Case, messages: &[Frame], end: End, are_frames_whole: bo
     let mut others = Vec::new();
     let outcome = reader.process_into(&mut BytesMut::from(&case.wire[..]), &mut others);
     let others: Vec<_> = others.into_iter().map(flat_other).collect();
-    // With context takeover, sockudo-ws takes an empty message after another one for invalid UTF-8.
-    let refuses_empty = outcome.is_err() && messages.get(others.len()).is_some_and(|(_, payload)| payload.is_empty());
-    if refuses_empty && messages.starts_with(&others) {
-        return;
-    }
     assert!(others.starts_with(messages), "{messages:?}, and sockudo-ws reads {others:?}");
     if matches!(end, End::Cut | End::Broken(1002)) {
         assert_eq!(others.len(), messages.len(), "sockudo-ws reads {others:?}");
