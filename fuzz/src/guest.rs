@@ -187,7 +187,8 @@ fn message(kind: Kind, payload: Vec<u8>) -> Message {
     }
 }
 
-fn flat(message: Message) -> Frame {
+/// A received message as the opcode and the payload of a frame.
+pub fn flat(message: Message) -> Frame {
     match message {
         Message::Text(text) => (TEXT, text.into_bytes()),
         Message::Binary(data) => (BINARY, data.into()),

@@ -42,7 +42,7 @@ fn inflate_within(before: &[u8], payload: &[u8], largest: usize) -> Inflated {
     let before = &before[before.len().saturating_sub(WINDOW)..];
     let mut output = before.to_vec();
     output.resize(before.len() + largest + 1 + MATCH, 0);
-    // A block does not refer to what is before a final block.
+    // No block may refer to bytes before a final block.
     let (mut begin, mut end, mut read) = (0, before.len(), 0);
     // The product accepts an empty payload, as zlib does.
     let mut is_complete = payload.is_empty();

@@ -2,6 +2,7 @@
 //! with another inflater, and beside the reader of another library, sockudo-ws.
 
 use crate::{
+    guest::flat,
     peer::frame,
     reference::{BINARY, CLOSE, Compression, End, Frame, PING, PONG, Stream, TEXT, decode_compressed},
 };
@@ -10,7 +11,7 @@ use bytes::{BufMut, BytesMut};
 use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, compress_to_output, create_comp_flags_from_zip_params};
 use sockudo_ws::{Message as OtherMessage, deflate::DeflateConfig, protocol::CompressedReaderProtocol};
 use websocket_protocol::{
-    CloseInfo, Message, Role, Violation,
+    Role, Violation,
     deflate::Inflater,
     message::{MessageReader, ReadLimits, Unit},
 };
@@ -130,17 +131,6 @@ fn read(case: &Case) -> (Vec<Frame>, End) {
 
 fn broken(violation: &Violation) -> End {
     End::Broken(violation.close_code())
-}
-
-fn flat(message: Message) -> Frame {
-    match message {
-        Message::Text(text) => (TEXT, text.into_bytes()),
-        Message::Binary(data) => (BINARY, data.into()),
-        Message::Ping(data) => (PING, data.into()),
-        Message::Pong(data) => (PONG, data.into()),
-        Message::Close(CloseInfo { code: 1005, .. }) => (CLOSE, vec![]),
-        Message::Close(CloseInfo { code, reason }) => (CLOSE, close(code, &reason.unwrap_or_default())),
-    }
 }
 
 fn close(code: u16, reason: &str) -> Vec<u8> {

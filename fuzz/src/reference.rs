@@ -36,7 +36,7 @@ pub enum End {
     TooLargeOrInvalid,
 }
 
-/// What was agreed on about compression.
+/// How the negotiated compression works.
 #[derive(Debug, Clone, Copy)]
 pub struct Compression {
     /// Messages may refer to those before.

@@ -78,7 +78,7 @@ fn is_stricter(rejection: Rejection, head: &[u8], other: &httparse::Request<'_, 
     }
 }
 
-/// Whatever the request says, it is upgraded or refused as tungstenite does it, and the answer is HTTP.
+/// Checks that every request is upgraded or refused as tungstenite does it, with a valid HTTP response.
 fn answer(request: &Request<()>) {
     let other = create_response(request);
     match (ServerHandshake::new(request, false), other) {

@@ -44,7 +44,7 @@ struct Case {
     streams: bool,
     small_inbox: bool,
     compression: bool,
-    /// How the guest takes what is left once all steps are done.
+    /// How the guest receives the remaining data after its last step.
     last: Step,
     pipe: usize,
     steps: Vec<Step>,
@@ -142,7 +142,7 @@ struct Guest {
     failure: Option<Error>,
     over: bool,
     sent: Vec<(u8, Vec<u8>)>,
-    /// The message that is sent in pieces, with what was sent of it.
+    /// The message that is being sent in pieces: its kind, and the bytes that were sent.
     sending: Option<(SendStream, u8, Vec<u8>)>,
     /// The message that is sent frame by frame.
     frames: Option<(u8, Vec<u8>)>,

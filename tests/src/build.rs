@@ -71,7 +71,7 @@ pub async fn build_project(folder: &Path, triple: &str) -> PathBuf {
 }
 
 async fn finish(compiler: &mut Command) {
-    // A copy or a generated guest is not for whoever lints this project.
+    // CI sets this to lint the workspace. Copied projects and generated guests are not linted.
     compiler.env_remove("RUSTC_WORKSPACE_WRAPPER");
     let output = tokio::time::timeout(std::time::Duration::from_secs(300), compiler.output()).await;
     let output = output.expect("a small guest builds in minutes").expect("its compiler starts");

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 use tokio::sync::{Notify, mpsc};
 use websocket_connection::{CloseInfo, Connection, Error, Message, MessageRef, PreparedMessage, Upgrade};
 
-/// What is sent to one client.
+/// A message or a close frame to one client.
 #[derive(Debug, Clone)]
 pub(super) enum Outgoing {
     /// A message, which may be sent to others as well.

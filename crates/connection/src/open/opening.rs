@@ -10,7 +10,7 @@ pub(crate) struct Opening {
     pub(crate) headers: HeaderLines,
 }
 
-/// Header fields in one allocation: most connections keep them for long and never show them.
+/// Header fields. They are one allocation, because every connection keeps them and few callers read them.
 #[derive(Debug, Default)]
 pub(crate) struct HeaderLines(Box<[u8]>);
 

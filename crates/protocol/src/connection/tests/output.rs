@@ -1,4 +1,4 @@
-//! What is written and when: limits of the output, batching, fragments, and messages that are not sent.
+//! Output: its limit, batching, fragments, and messages that are not sent.
 
 use super::{super::pacing::EARLY_PART, *};
 
