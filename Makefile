@@ -38,6 +38,9 @@ check: setup ## the fast check before a commit: formatting, clippy, unit tests, 
 	cargo test $(HOST) --lib --test simulation
 	cargo build -p websocket-protocol --target wasm32-unknown-unknown
 
+# Tests wait for sockets and timers more than for a processor.
+export RUST_TEST_THREADS ?= 8
+
 test: build ## run every test
 	cargo test $(HOST)
 
@@ -115,10 +118,12 @@ soak: build ## run $(SOAK_MINUTES) minutes of traffic with faults on 200 connect
 		cargo test $(HOST) --test soak -- --nocapture --test-threads 1
 
 FUZZ_SECONDS ?= 60
+# 0 stands for a new one each time.
+FUZZ_SEED ?= 0
 fuzz: setup ## fuzz all untrusted input, each target for $(FUZZ_SECONDS) s (needs cargo-fuzz)
 	@command -v cargo-fuzz >/dev/null || { echo "cargo-fuzz is missing: run 'cargo install --locked cargo-fuzz@0.13.2'" >&2; exit 1; }
 	cd fuzz && cargo fmt --check
-	scripts/fuzz $(FUZZ_SECONDS)
+	scripts/fuzz $(FUZZ_SECONDS) $(FUZZ_SEED)
 
 build: guests ## build the program, the libraries and the guests
 		@echo "building the program (the first time takes a few minutes)"

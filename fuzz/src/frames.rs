@@ -226,8 +226,10 @@ fn check_close(case: &Case, seen: &Seen, dropped_open: bool, said: &Stream, hear
             assert!(right, "{payload:?} closes, {:?} or {by_peer:?} should", seen.closed);
         }
         None => {
-            // Without a close frame of the peer's, its end is the loss of the connection.
-            let lost = seen.peer_vanished || seen.peer_ended && said.end == End::Cut;
+            // Without a close frame of the peer's, its end is the loss of the connection, whatever invalid data comes before it
+            // that a dropped connection discards.
+            let discarded = case.ending == Ending::Drop && matches!(said.end, End::Broken(_));
+            let lost = seen.peer_vanished || seen.peer_ended && (said.end == End::Cut || discarded);
             // Whoever is silent for too long is not waited for.
             let silent = case.keepalive.is_some() && seen.closed.is_none() && said.end == End::Cut && case.pipe < 64;
             assert!(lost || silent || seen.peer_stalled, "no close frame is heard");
