@@ -184,7 +184,7 @@ const LONG: Duration = Duration::from_secs(180);
 fn slow_functions() -> String {
     let steps =
         "(i32.add (local.get 0) (i32.const 1)) (local.set 0) (i32.store (local.get 0) (local.get 0))".repeat(100);
-    format!("(func (param i32) {steps})").repeat(4000)
+    format!("(func (param i32) {steps})").repeat(2000)
 }
 
 fn slow() -> Vec<u8> {

@@ -100,7 +100,7 @@ fn machine_code() {
 fn configuration() {
     let text = "allow = [\"localhost\", \"*.example.com:443\", \"10.0.0.0/8\"]\nreceive-wait = \"5s\"\nmax-message-size = 4096\n\
                 keepalive = false\nproxy = \"http://me:secret@proxy.example.com:3128\"\ninbound-buffer = \"64KiB\"\n";
-    with_damage("settings.toml", text.as_bytes(), 5 * CASES, |path, _| {
+    with_damage("settings.toml", text.as_bytes(), CASES, |path, _| {
         let arguments = ["websocket-provider", "run", "--config", path.to_str().unwrap(), "guest.wasm"];
         let Command::Run(run) = Program::try_parse_from(arguments).ok().unwrap().command else { panic!("it is `run`") };
         run.settings.settings().is_ok_and(|settings| Endpoint::new(settings).is_ok())
@@ -113,9 +113,9 @@ fn certificates_and_keys() {
     let (certificate, key) = authority.issue_files("localhost");
     let (certificate, key) = (Path::new(&certificate), Path::new(&key));
     let read = |path: &Path| fs::read(path).unwrap();
-    with_damage("certificate.pem", &read(certificate), CASES, |path, _| tls::from_files(path, key).is_ok());
-    with_damage("key.pem", &read(key), CASES, |path, _| tls::from_files(certificate, path).is_ok());
-    with_damage("ca.pem", &read(certificate), CASES, |path, _| {
+    with_damage("certificate.pem", &read(certificate), CASES / 4, |path, _| tls::from_files(path, key).is_ok());
+    with_damage("key.pem", &read(key), CASES / 4, |path, _| tls::from_files(certificate, path).is_ok());
+    with_damage("ca.pem", &read(certificate), CASES / 4, |path, _| {
         let mut settings = websocket_connection::Settings::default();
         settings.set("ca-cert", path.to_str().unwrap()).unwrap();
         Endpoint::new(settings).is_ok()

@@ -639,10 +639,17 @@ fn two_ends_agree_whatever_the_transport_does() {
         return run(seed);
     }
     let seeds = std::env::var("SIMULATION_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(10_000);
-    for seed in 0..seeds {
-        if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
-            eprintln!("seed {seed} failed; SIMULATION_SEED={seed} runs it alone");
-            std::panic::resume_unwind(panic);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            scope.spawn(move || {
+                for seed in (first as u64..seeds).step_by(threads) {
+                    if let Err(panic) = std::panic::catch_unwind(|| run(seed)) {
+                        eprintln!("seed {seed} failed; SIMULATION_SEED={seed} runs it alone");
+                        std::panic::resume_unwind(panic);
+                    }
+                }
+            });
         }
-    }
+    });
 }

@@ -118,7 +118,7 @@ async fn send_unanswered() {
     }
     receive_texts(&mut guest, open, 0..64).await;
     // It does not, and the guest receives once a send times out.
-    let (mut guest, open) = connect(&["--write-timeout", "300ms"]).await;
+    let (mut guest, open) = connect(&["--write-timeout", "50ms"]).await;
     let (mut received, mut timeouts) = (0, 0);
     for number in 0..64 {
         while let Err(failure) = guest.send(open, long_text(number)).await {

@@ -6,7 +6,7 @@ use test_peer::{Peer, read_head};
 use tests::faults::comes_true_within;
 use tokio::task::JoinSet;
 
-const CALLERS: usize = 20;
+const CALLERS: usize = 3;
 
 /// The head of a request for a WebSocket, and a binary message of 1 MiB with a mask of zeros.
 const HANDSHAKE: &str = "GET /t HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
