@@ -39,8 +39,7 @@ check: setup ## the fast check before a commit: formatting, clippy, unit tests, 
 	cargo build -p websocket-protocol --target wasm32-unknown-unknown
 
 # Tests wait for sockets and timers more than for a processor.
-export RUST_TEST_THREADS ?= 8
-
+test: export RUST_TEST_THREADS ?= 8
 test: build ## run every test
 	cargo test $(HOST)
 
