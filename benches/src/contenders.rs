@@ -97,14 +97,14 @@ impl Contender {
             Contender::FastWebsockets => native("fastwebsockets"),
             Contender::TokioWebsockets => native("tokio-websockets"),
             Contender::Tcp => native("raw"),
-            Contender::CoreCompressed => native("core-compressed"),
-            Contender::Sockudo => native("sockudo-ws"),
             // The contender is between this client and its server.
             Contender::Relay | Contender::PlainTransport | Contender::ReversingTransport => {
                 Process::own(processors, Place::Peer, &["native", "raw"])
             }
             Contender::Broadcast
             | Contender::Copies
+            | Contender::CoreCompressed
+            | Contender::Sockudo
             | Contender::Ws
             | Contender::PythonWebsockets
             | Contender::CoreClients
@@ -147,17 +147,34 @@ pub(crate) fn broadcaster(processors: Processors, options: &[&str]) -> Result<(P
     Ok((process, url, file))
 }
 
+/// Has glibc keep the memory that a client frees. It returns the memory of each message to the kernel, or does not, depending on
+/// what the process allocated before, and inflating 64 KiB takes twice as long if it does.
+const KEEP_MEMORY: [(&str, &str); 2] =
+    [("MALLOC_MMAP_THRESHOLD_", "1073741824"), ("MALLOC_TRIM_THRESHOLD_", "1073741824")];
+
 /// A client that compresses; `None` if it is not installed. `texts` is a JSON file with the text of each size.
 pub(crate) fn compressing(contender: Contender, processors: Processors, texts: &Path) -> Result<Option<Process>> {
-    let (program, script, package) = match contender {
-        Contender::Ws => ("node", "ws.cjs", "node_modules"),
-        Contender::PythonWebsockets => ("python3", "websockets_client.py", "python"),
-        other => return other.start(processors, texts).map(Some),
+    let other = |program: &str, script: &str, package: &str| {
+        let packages = built(&format!("../peers/{package}")).ok()?;
+        let mut command = Command::new(program);
+        command.arg(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/clients")).join(script)).arg(packages).arg(texts);
+        Some(command)
     };
-    let Ok(packages) = built(&format!("../peers/{package}")) else {
+    let own = |client: &str| -> Result<_> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["native", client]);
+        Ok(Some(command))
+    };
+    let command = match contender {
+        Contender::CoreCompressed => own("core-compressed")?,
+        Contender::Sockudo => own("sockudo-ws")?,
+        Contender::Ws => other("node", "ws.cjs", "node_modules"),
+        Contender::PythonWebsockets => other("python3", "websockets_client.py", "python"),
+        _ => bail!("{} does not compress", contender.name()),
+    };
+    let Some(mut command) = command else {
         eprintln!("skipped: {} is not installed; run scripts/peers", contender.name());
         return Ok(None);
     };
-    let script = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/clients")).join(script);
-    Process::start(processors, Place::Measured, Command::new(program).arg(script).arg(packages).arg(texts)).map(Some)
+    Process::start(processors, Place::Measured, command.envs(KEEP_MEMORY)).map(Some)
 }

@@ -44,7 +44,13 @@ pub(crate) fn run(name: &str) -> Result<()> {
         "tungstenite-bursts" => jobs::<tungstenite::Bursts>(),
         "fastwebsockets" => jobs::<fastwebsockets::Socket>(),
         "tokio-websockets" => jobs::<tokio_websockets::Socket>(),
-        "core-compressed" => jobs::<compressed::Core>(),
+        "core-compressed" => {
+            // An endpoint needs a provider, also where nothing uses TLS.
+            rustls::crypto::aws_lc_rs::default_provider()
+                .install_default()
+                .map_err(|_| anyhow!("there is another provider"))?;
+            jobs::<compressed::Core>()
+        }
         "sockudo-ws" => jobs::<compressed::Sockudo>(),
         "raw" => jobs::<raw::Raw>(),
         _ => bail!("there is no client {name:?}; there are {}", NAMES.join(", ")),
