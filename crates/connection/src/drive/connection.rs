@@ -116,6 +116,7 @@ impl Connection {
     /// # Errors
     /// Those of [`Connection::send`], but for [`Error::Timeout`].
     pub fn try_send_prepared(&self, message: &PreparedMessage) -> Result<bool, Error> {
+        MessageRef::Binary(message.payload()).check_sendable(self.limits.max_message_size)?;
         let sent = self.shared.with(|driver, cx| driver.put_prepared(message, cx));
         sent.map_or(Ok(false), |outcome| outcome.map(|()| true))
     }
