@@ -22,7 +22,7 @@ use tokio::{
 static HEAP: dhat::Alloc = dhat::Alloc;
 
 /// Guests that meet the same fault at the same time.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 2;
 /// How often: what leaks grows each time, and what runtimes and TLS keep for the next time does not. tokio keeps up to 16
 /// sockets that are gone, before it frees all of them.
 const ROUNDS: usize = 20;
